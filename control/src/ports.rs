@@ -1,0 +1,148 @@
+//! What the control plane asks of the data path. The root package implements it; control and
+//! proxy never see each other.
+
+use serde::Serialize;
+use std::{net::SocketAddr, sync::Arc};
+use tidegate_config::{Config, Name};
+use tidegate_release::RuntimeState;
+
+/// The data path, as control sees it. Every call is quick; none runs on a worker.
+#[async_trait::async_trait]
+pub trait Edge: Send + Sync + 'static {
+    /// Compiles `config` with `state`, binds new listeners and swaps the snapshot: all or
+    /// nothing. When it returns, the next request on any connection follows it.
+    async fn apply(&self, config: Arc<Config>, state: Arc<RuntimeState>) -> Result<(), ApplyError>;
+
+    /// Swaps runtime state only: rebuilds the services and endpoints that changed and nothing
+    /// else. Cannot fail.
+    async fn apply_state(&self, state: Arc<RuntimeState>);
+
+    /// The listeners that accept now.
+    fn listeners(&self) -> Vec<ListenerStatus>;
+
+    /// Every service with its effective weights and counters since start.
+    fn services(&self) -> Vec<ServiceStatus>;
+
+    /// Every upstream with its endpoints.
+    fn upstreams(&self) -> Vec<UpstreamStatus>;
+
+    /// Which route, policies, version and endpoint a request would get.
+    fn explain(&self, query: &ExplainQuery) -> Explanation;
+
+    /// What `/readyz` says: empty when ready, else the reasons why not.
+    fn unready(&self) -> Vec<String>;
+}
+
+/// Why a configuration could not be put into force; the old one still serves.
+#[derive(Debug, thiserror::Error)]
+#[error("{}", .0.join("; "))]
+pub struct ApplyError(
+    /// One fragment per cause, such as "listener `https`: address 0.0.0.0:443 is in use".
+    pub Vec<String>,
+);
+
+/// A listener in force.
+#[derive(Clone, Debug, Serialize)]
+pub struct ListenerStatus {
+    /// Its name in the document.
+    pub name: Name,
+    /// The address bound, the port resolved.
+    pub address: SocketAddr,
+    /// Whether it speaks TLS.
+    pub tls: bool,
+    /// `http/1.1` and `h2`, as far as on.
+    pub protocols: Vec<&'static str>,
+    /// Open connections.
+    pub connections: u64,
+}
+
+/// A service in force.
+#[derive(Clone, Debug, Serialize)]
+pub struct ServiceStatus {
+    /// Its name.
+    pub name: Name,
+    /// Its versions, by name.
+    pub versions: Vec<VersionStatus>,
+}
+
+/// A version with what it did since the process started.
+#[derive(Clone, Debug, Serialize)]
+pub struct VersionStatus {
+    /// Its name.
+    pub name: Name,
+    /// The upstream it points at.
+    pub upstream: Name,
+    /// The weight in force, in hundredths.
+    pub weight_hundredths: u32,
+    /// Requests finished.
+    pub requests: u64,
+    /// Of these, how many ended with a status of 500 or more, or without one.
+    pub failures: u64,
+    /// Requests in flight.
+    pub in_flight: u64,
+}
+
+/// An upstream in force.
+#[derive(Clone, Debug, Serialize)]
+pub struct UpstreamStatus {
+    /// Its name.
+    pub name: Name,
+    /// Its endpoints, in the document's order.
+    pub endpoints: Vec<EndpointStatus>,
+}
+
+/// An endpoint in force.
+#[derive(Clone, Debug, Serialize)]
+pub struct EndpointStatus {
+    /// Its address.
+    pub address: SocketAddr,
+    /// `unchecked`, `unknown`, `healthy` or `unhealthy`.
+    pub health: &'static str,
+    /// What the last failed check said, if the last one failed.
+    pub last_failure: Option<String>,
+    /// `active`, `drain` or `disable`.
+    pub admin: &'static str,
+    /// Requests in flight.
+    pub in_flight: u64,
+}
+
+/// A request that nobody sends.
+#[derive(Clone, Debug)]
+pub struct ExplainQuery {
+    /// Scheme, host and path with query, such as `https://shop.example.com/cart`.
+    pub url: String,
+    /// Default GET.
+    pub method: http::Method,
+    /// Headers, to see header routes, sticky cookies and limit keys at work.
+    pub headers: http::HeaderMap,
+    /// The client's address; default 127.0.0.1.
+    pub client: Option<std::net::IpAddr>,
+}
+
+/// What would happen to it.
+#[derive(Clone, Debug, Serialize)]
+pub struct Explanation {
+    /// One sentence per stage, in the order of a request's way.
+    pub steps: Vec<ExplainStep>,
+    /// How it would end: `service`, `redirect`, `respond` or `refused`.
+    pub outcome: &'static str,
+    /// The matching route.
+    pub route: Option<Name>,
+    /// The service and the version this request (or, without stickiness, one such request) gets.
+    pub service: Option<Name>,
+    /// See `service`.
+    pub version: Option<Name>,
+    /// Endpoints that could be chosen.
+    pub endpoints: Vec<SocketAddr>,
+    /// The reason word of a refusal.
+    pub reason: Option<&'static str>,
+}
+
+/// One stage of an explanation.
+#[derive(Clone, Debug, Serialize)]
+pub struct ExplainStep {
+    /// `normalise`, `route`, `limits`, `release`, `balance`.
+    pub stage: &'static str,
+    /// What it decided and why.
+    pub says: String,
+}
