@@ -1,0 +1,103 @@
+use crate::{
+    document::Node,
+    shape::{Catalogue, Cx, Misfit, Shape, Written, defaults, table, words},
+};
+use serde_json::Value as Json;
+use std::{fmt, path::PathBuf};
+
+table! {
+    /// `[log]`: what is logged, and how.
+    pub struct Log {
+        /// `human` (default) or `json`.
+        format: LogFormat = "human",
+        /// The least severe level written: `error`, `warn`, `info` (default), `debug`, `trace`.
+        level: LogLevel = "info",
+        /// Where access lines go: `stdout` (default), `off` or a file's path.
+        access: AccessLog = "stdout",
+    }
+}
+
+defaults!(Log);
+
+words! {
+    /// How log lines look.
+    pub enum LogFormat: "log format" {
+        /// One line of text, for terminals.
+        Human = "human",
+        /// One JSON object a line, for collectors.
+        Json = "json",
+    }
+}
+
+words! {
+    /// How severe an event is.
+    pub enum LogLevel: "log level" {
+        /// Something failed and stays so.
+        Error = "error",
+        /// Something is wrong but served around.
+        Warn = "warn",
+        /// A state changed.
+        Info = "info",
+        /// A decision and its reasons.
+        Debug = "debug",
+        /// Bytes.
+        Trace = "trace",
+    }
+}
+
+/// Where access lines go.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum AccessLog {
+    /// The process' standard output.
+    Stdout,
+    /// Nowhere.
+    Off,
+    /// A file, appended to.
+    File(PathBuf),
+}
+
+impl fmt::Display for AccessLog {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Stdout => f.write_str("stdout"),
+            Self::Off => f.write_str("off"),
+            Self::File(path) => write!(f, "{}", path.display()),
+        }
+    }
+}
+
+impl Written for AccessLog {
+    fn shape() -> impl Shape<Value = Self> {
+        AccessLogShape
+    }
+}
+
+struct AccessLogShape;
+
+impl Shape for AccessLogShape {
+    type Value = AccessLog;
+
+    fn expected(&self) -> String {
+        "`stdout`, `off` or a file's path".to_owned()
+    }
+
+    fn schema(&self, catalogue: &mut Catalogue) -> Json {
+        catalogue.text(&["stdout", "off", "/var/log/tidegate/access.log"])
+    }
+
+    fn read(&self, node: &Node, cx: &mut Cx<'_>) -> Option<AccessLog> {
+        let text = cx.text(node, || self.expected())?;
+        match text.value.as_str() {
+            "stdout" => Some(AccessLog::Stdout),
+            "off" => Some(AccessLog::Off),
+            path if path.contains('/') => {
+                Some(AccessLog::File(cx.files.resolve(node.at.file, path)))
+            }
+            name => {
+                let help = format!("for a file beside this one write `./{name}`");
+                cx.misfit(node.at, &self.expected(), &text, Misfit::form().help(help));
+                None
+            }
+        }
+    }
+}

@@ -1,0 +1,39 @@
+//! The validated configuration: every value parsed, every name resolvable.
+
+mod acme;
+mod action;
+mod config;
+mod control;
+mod header_ops;
+mod health;
+mod host;
+mod limits;
+mod listener;
+mod log;
+mod path;
+mod rate_limit;
+mod route;
+mod server;
+mod service;
+mod tls;
+mod upstream;
+
+pub use acme::{Acme, Challenge, ExternalAccount, Issuer};
+pub use action::Action;
+pub use config::Config;
+pub use control::{Control, ControlAddress};
+pub use header_ops::HeaderOps;
+pub use health::{Health, HealthCheck};
+pub use host::{HostPattern, InvalidHostPattern, is_local_name};
+pub use limits::ListenerLimits;
+pub use listener::{Listener, Protocols};
+pub use log::{AccessLog, Log, LogFormat, LogLevel};
+pub use path::{InvalidPathPattern, PathPattern};
+pub use rate_limit::{LimitKey, RateLimit};
+pub use route::Route;
+pub use server::Server;
+pub use service::{Service, Sticky, Version};
+pub use tls::{CertificateFiles, Tls, TlsIssuer, TlsVersion};
+pub use upstream::{
+    Balance, Pool, Retries, Upstream, UpstreamProtocol, UpstreamTimeouts, UpstreamTls,
+};

@@ -1,0 +1,54 @@
+use super::host::server_name;
+use crate::shape::{optional, set, table, words};
+use std::path::PathBuf;
+
+table! {
+    /// `tls = {}`: how a listener proves its names.
+    pub struct Tls {
+        /// Certificates from files, served for the names they contain; reloaded when they change.
+        certificates: Vec<CertificateFiles> = [],
+        /// Who issues what the files do not cover: `acme` (default) or `internal`. Local names
+        /// (`localhost`, `*.localhost`, `*.local`, `*.internal`, `*.test`, `*.home.arpa`, IP
+        /// addresses) always come from the internal CA.
+        issuer: TlsIssuer = "acme",
+        /// The name whose certificate answers clients without SNI or with an unknown one; without
+        /// it those are refused with `unrecognized_name`.
+        default: Option<String> as optional(server_name()),
+        /// Further names to hold certificates for, beside the hosts of the listener's routes.
+        names: Vec<String> = [] as set(server_name()),
+        /// The oldest TLS version: `1.2` (default) or `1.3`.
+        min_version: TlsVersion = "1.2",
+    }
+}
+
+words! {
+    /// Who issues certificates that are not in files.
+    pub enum TlsIssuer: "certificate issuer" {
+        /// The certificate authorities of `[acme]`.
+        Acme = "acme",
+        /// A certificate authority of our own, in the state directory.
+        Internal = "internal",
+    }
+}
+
+words! {
+    /// A version of TLS.
+    pub enum TlsVersion: "TLS version" {
+        /// TLS 1.2.
+        Tls12 = "1.2",
+        /// TLS 1.3.
+        Tls13 = "1.3",
+    }
+}
+
+table! {
+    /// A certificate chain and its key, both PEM files.
+    pub struct CertificateFiles {
+        /// The chain, the server's own certificate first.
+        cert: PathBuf,
+        /// The private key of the first certificate.
+        key: PathBuf,
+    }
+}
+
+impl Eq for CertificateFiles {}
