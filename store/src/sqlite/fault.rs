@@ -1,0 +1,41 @@
+//! Turns SQLite's errors into ours.
+
+use crate::StoreError;
+use rusqlite::ErrorCode;
+use std::path::Path;
+
+/// `SQLITE_IOERR_SHORT_READ`: the file ends before a page does.
+const SHORT_READ: i32 = 522;
+
+/// Whether `error` means that the file, not the system around it, is at fault.
+pub(super) fn is_damage(error: &rusqlite::Error) -> bool {
+    match error {
+        rusqlite::Error::SqliteFailure(failure, _) => {
+            matches!(failure.code, ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase)
+                || failure.extended_code == SHORT_READ
+        }
+        // Our own tables with values of another type than we write.
+        rusqlite::Error::InvalidColumnType(..)
+        | rusqlite::Error::IntegralValueOutOfRange(..)
+        | rusqlite::Error::FromSqlConversionFailure(..) => true,
+        _ => false,
+    }
+}
+
+/// The error for `path`, with what was being done to it.
+pub(super) fn store_error(path: &Path, doing: &'static str, error: &rusqlite::Error) -> StoreError {
+    let path = path.to_owned();
+    if is_damage(error) {
+        return StoreError::Damaged { path, cause: error.to_string() };
+    }
+    let remedy = match error.sqlite_error_code() {
+        Some(ErrorCode::DiskFull) => "; free space on that disk",
+        Some(ErrorCode::ReadOnly) => "; is its file system read-only or its owner another user?",
+        Some(ErrorCode::CannotOpen | ErrorCode::PermissionDenied) => {
+            "; does it belong to the user this process runs as?"
+        }
+        Some(ErrorCode::DatabaseBusy) => "; another process keeps it locked",
+        _ => "",
+    };
+    StoreError::Io { path, doing, cause: format!("{error}{remedy}") }
+}
