@@ -1,1 +1,173 @@
-//! room
+//! Certificates: which one answers a ClientHello, where they come from, and how they stay valid.
+//!
+//! Three origins: files of a listener, an internal CA for local names, and certificate
+//! authorities by ACME. Everything but the files lives in the store, keys included; a restart
+//! orders nothing anew, and two processes that share the store (an upgrade of the binary) order
+//! a name once and answer each other's challenges. Handshakes read snapshots without locks and
+//! never wait for the store, a file or a CA.
+//!
+//! Left out: DNS-01, so no wildcards by ACME; renewal information (RFC 9773); OCSP, which the
+//! authorities have given up.
+
+mod acme;
+mod certificate;
+mod challenges;
+mod clock;
+mod drive;
+mod error;
+mod files;
+mod follow;
+mod held;
+mod internal;
+mod listener;
+mod metrics;
+mod name_map;
+mod names;
+mod open;
+mod policy;
+mod prepare;
+mod reread;
+mod schedule;
+mod state;
+mod status;
+mod stored;
+mod table;
+mod wanted;
+
+pub use clock::Clock;
+pub use error::CertsError;
+pub use held::Served;
+pub use listener::{ListenerTls, Selected};
+pub use prepare::Prepared;
+pub use schedule::Schedule;
+pub use status::{CertificateState, CertificateStatus, Source};
+
+use acme::Orders;
+use challenges::Challenges;
+use internal::InternalCa;
+use metrics::Metrics;
+use parking_lot::Mutex;
+use state::State;
+use std::{fmt, sync::Arc};
+use table::Managed;
+use tidegate_config::Config;
+use tidegate_store::Store;
+use tokio::sync::{Notify, watch};
+
+/// What [`Certs::open`] needs.
+#[derive(Debug)]
+pub struct Options {
+    /// Where certificates, accounts and the internal CA are kept.
+    pub store: Arc<dyn Store>,
+    /// Where the metrics are registered; once per registry.
+    pub registry: prometheus::Registry,
+    /// This node's name; a part of the holder of leases.
+    pub node: String,
+    /// How often and how long.
+    pub schedule: Schedule,
+    /// The wall clock.
+    pub clock: Clock,
+}
+
+impl Options {
+    /// Options with the default schedule and the system's clock.
+    pub fn new(
+        store: Arc<dyn Store>,
+        registry: prometheus::Registry,
+        node: impl Into<String>,
+    ) -> Self {
+        Self {
+            store,
+            registry,
+            node: node.into(),
+            schedule: Schedule::default(),
+            clock: Clock::default(),
+        }
+    }
+}
+
+/// The certificates of this process. A handle; clones share everything.
+#[derive(Clone)]
+pub struct Certs {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    store: Arc<dyn Store>,
+    /// Unique to this process, so that the other one of an upgrade counts as somebody else.
+    holder: String,
+    schedule: Schedule,
+    clock: Clock,
+    metrics: Arc<Metrics>,
+    internal: InternalCa,
+    managed: Arc<Managed>,
+    challenges: Arc<Challenges>,
+    orders: Orders,
+    state: Mutex<State>,
+    /// What opening had to put right.
+    notices: Vec<String>,
+    /// There may be something to do.
+    wake: Notify,
+}
+
+impl Certs {
+    /// Loads what is stored: certificates, challenges, the internal CA. Never contacts a CA, and
+    /// never fails because of a broken entry: that is moved to `broken/...` in the store and
+    /// reported ([`Certs::notices`]).
+    pub async fn open(options: Options) -> Result<Self, CertsError> {
+        open::open(options).await.map(|inner| Self { inner: Arc::new(inner) })
+    }
+
+    /// What opening had to put right, one sentence each.
+    pub fn notices(&self) -> &[String] {
+        &self.inner.notices
+    }
+
+    /// Reads files and builds what every TLS listener of `config` needs: all or nothing, and
+    /// nothing in force is changed. Blocks on files.
+    pub fn prepare(&self, config: &Config) -> Result<Prepared, Vec<CertsError>> {
+        prepare::prepare(&self.inner, config)
+    }
+
+    /// Makes the prepared names the wanted ones and wakes the maintenance loop. Certificates of
+    /// the internal CA answer from here on, so call it before the listeners accept.
+    pub fn commit(&self, prepared: &Prepared) {
+        prepare::commit(&self.inner, prepared);
+    }
+
+    /// Maintenance, until `stop` turns true: orders and renews (only while `leader` is true),
+    /// reads changed files again, follows what other processes store.
+    pub async fn maintain(&self, leader: watch::Receiver<bool>, mut stop: watch::Receiver<bool>) {
+        let inner = &self.inner;
+        let work = async {
+            tokio::join!(follow::follow(inner), reread::reread(inner), drive::drive(inner, leader))
+        };
+        tokio::select! {
+            _ = Box::pin(work) => {}
+            // An error means that whoever would say stop is gone.
+            _ = stop.wait_for(|stop| *stop) => {}
+        }
+    }
+
+    /// The key authorization for an HTTP-01 token, if that challenge is open here or in another
+    /// process that shares the store.
+    pub fn http01(&self, token: &str) -> Option<String> {
+        self.inner.challenges.http(token)
+    }
+
+    /// Every certificate that is served or wanted, by name.
+    pub fn list(&self) -> Vec<CertificateStatus> {
+        status::list(&self.inner)
+    }
+
+    /// The internal CA's root certificate in PEM, for trust stores.
+    pub fn root_pem(&self) -> String {
+        self.inner.internal.root_pem().to_owned()
+    }
+}
+
+impl fmt::Debug for Certs {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Certs").field("holder", &self.inner.holder).finish_non_exhaustive()
+    }
+}

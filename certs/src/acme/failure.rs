@@ -1,0 +1,138 @@
+//! Why an order failed, in words an operator can act on.
+
+use super::http::HttpError;
+use crate::challenges::ChallengeKind;
+use instant_acme::{Error, Problem};
+use std::time::Duration;
+
+/// A failed attempt.
+#[derive(Clone, Debug)]
+pub(crate) struct Failure {
+    /// What happened and what to do.
+    pub(crate) text: String,
+    /// What else may be tried.
+    pub(crate) scope: Scope,
+    /// The authority asked to be left alone that long.
+    pub(crate) retry_after: Option<Duration>,
+}
+
+/// How far a failure reaches.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Scope {
+    /// This way of proving the name; another may work.
+    Challenge,
+    /// This authority; another may work.
+    Authority,
+    /// The authority does not know our account: register again.
+    Account,
+    /// Nothing else to try now: the lease was lost or the store fails.
+    Node,
+}
+
+impl Failure {
+    pub(crate) fn new(scope: Scope, text: impl Into<String>) -> Self {
+        Self { text: text.into(), scope, retry_after: None }
+    }
+
+    /// What an ACME call said; `challenge` is the one being validated, if that is what was done.
+    pub(crate) fn of(error: &Error, challenge: Option<ChallengeKind>) -> Self {
+        match error {
+            Error::Api(problem) => Self::of_problem(problem, challenge),
+            Error::Json(_) => Self::new(
+                Scope::Authority,
+                "the answer is not what an ACME server says: is `directory` right?",
+            ),
+            Error::Other(other) => match other.downcast_ref::<HttpError>() {
+                Some(HttpError::Tls { .. }) => Self::new(
+                    Scope::Authority,
+                    format!("{other}: set `ca` if its root is not one the system trusts"),
+                ),
+                Some(HttpError::Connect { .. } | HttpError::Timeout { .. }) => Self::new(
+                    Scope::Authority,
+                    format!("{other}: may this machine reach it (DNS, firewall)?"),
+                ),
+                _ => Self::new(Scope::Authority, other.to_string()),
+            },
+            other => Self::new(Scope::Authority, other.to_string()),
+        }
+    }
+
+    pub(crate) fn of_problem(problem: &Problem, challenge: Option<ChallengeKind>) -> Self {
+        let kind = problem.r#type.as_deref().unwrap_or_default();
+        let kind = kind.rsplit(':').next().unwrap_or_default();
+        let scope = match kind {
+            "accountDoesNotExist" => Scope::Account,
+            "connection" | "dns" | "tls" | "incorrectResponse" => Scope::Challenge,
+            "unauthorized" if challenge.is_some() => Scope::Challenge,
+            _ => Scope::Authority,
+        };
+        let says = says(problem);
+        Self::new(scope, format!("{says}: {}", advice(kind, challenge)))
+    }
+}
+
+/// The authority's own words, bounded.
+fn says(problem: &Problem) -> String {
+    const MAX: usize = 400;
+    let mut text = problem.to_string();
+    if let Some((end, _)) = text.char_indices().nth(MAX) {
+        text.truncate(end);
+        text.push('…');
+    }
+    text
+}
+
+fn advice(kind: &str, challenge: Option<ChallengeKind>) -> String {
+    let port = match challenge {
+        Some(ChallengeKind::Http01) => "port 80",
+        Some(ChallengeKind::TlsAlpn01) => "port 443",
+        None => "ports 80 and 443",
+    };
+    match kind {
+        "dns" => "check that the name has an A or AAAA record that the world can see".to_owned(),
+        "connection" | "tls" => {
+            format!("check that {port} of the name's address reaches this node from outside")
+        }
+        "unauthorized" | "incorrectResponse" if challenge.is_some() => format!(
+            "something else answers on {port} of the name's address; check its A and AAAA records \
+             and proxies in front"
+        ),
+        "unauthorized" => "the account may not do this; was it deactivated?".to_owned(),
+        "caa" => "the name's CAA record excludes this authority; add it there".to_owned(),
+        "rateLimited" => "the authority limits orders; wait, nothing is lost".to_owned(),
+        "rejectedIdentifier" | "unsupportedIdentifier" | "malformed" => {
+            "this authority does not issue for the name; remove it, give a certificate file, or set \
+             `issuer = \"internal\"`"
+                .to_owned()
+        }
+        "externalAccountRequired" => {
+            "the authority wants an external account: set `eab` of the issuer".to_owned()
+        }
+        "userActionRequired" => "the authority wants the account's owner to act; see its words".to_owned(),
+        "invalidContact" | "unsupportedContact" => "correct `email` in `[acme]`".to_owned(),
+        "accountDoesNotExist" => "the account is registered anew".to_owned(),
+        _ => "it is tried again".to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn problem(kind: &str) -> Problem {
+        let json = format!(r#"{{"type":"urn:ietf:params:acme:error:{kind}","detail":"why"}}"#);
+        serde_json::from_str(&json).unwrap()
+    }
+
+    #[test]
+    fn a_problem_becomes_its_scope_and_an_advice() {
+        let of = |kind, challenge| Failure::of_problem(&problem(kind), challenge);
+        let http = Some(ChallengeKind::Http01);
+        let refused = of("connection", http);
+        assert_eq!(refused.scope, Scope::Challenge);
+        assert!(refused.text.contains("why") && refused.text.contains("port 80"), "{refused:?}");
+        assert_eq!(of("rateLimited", http).scope, Scope::Authority);
+        assert_eq!(of("unauthorized", None).scope, Scope::Authority);
+        assert_eq!(of("accountDoesNotExist", None).scope, Scope::Account);
+    }
+}

@@ -1,0 +1,53 @@
+//! What can go wrong with certificates before any request is served.
+
+use std::path::PathBuf;
+use tidegate_config::Name;
+use tidegate_store::StoreError;
+
+/// A fault found while opening or preparing. Faults of orders are not errors of a call: they
+/// are shown by [`crate::Certs::list`].
+#[derive(Debug, thiserror::Error)]
+pub enum CertsError {
+    /// The store refused.
+    #[error("certificates cannot be kept in the store: {0}")]
+    Store(#[from] StoreError),
+    /// A file cannot serve its purpose.
+    #[error("`{}` {what}; {remedy}", path.display())]
+    File {
+        /// The file at fault.
+        path: PathBuf,
+        /// What is wrong, continuing the file's name.
+        what: String,
+        /// What the operator can do.
+        remedy: String,
+    },
+    /// A listener's settings cannot be combined.
+    #[error("listener `{listener}`: TLS cannot be set up: {cause}")]
+    Listener {
+        /// The listener.
+        listener: Name,
+        /// What the TLS library says.
+        cause: String,
+    },
+    /// An issuer's settings are not usable.
+    #[error("issuer `{issuer}`: {what}; {remedy}")]
+    Issuer {
+        /// Its name.
+        issuer: String,
+        /// What is wrong.
+        what: String,
+        /// What the operator can do.
+        remedy: String,
+    },
+    /// The internal CA cannot issue.
+    #[error("the internal CA cannot issue for `{name}`: {cause}")]
+    Internal {
+        /// For what name.
+        name: String,
+        /// Why.
+        cause: String,
+    },
+    /// The metrics registry has ours already.
+    #[error("certificate metrics cannot be registered: {0}")]
+    Metrics(#[from] prometheus::Error),
+}

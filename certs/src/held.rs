@@ -1,0 +1,98 @@
+//! A certificate in use, and what a connection remembers of it.
+
+use crate::{certificate::Certificate, name_map::NameMap, names, policy::Policy};
+use arc_swap::ArcSwap;
+use rustls::{ServerConfig, SignatureScheme};
+use std::sync::{Arc, Weak};
+
+/// What a connection was served with: the names of the certificate that answered. It outlives
+/// the certificate, so a renewal changes nothing for open connections.
+#[derive(Debug)]
+pub struct Served {
+    names: Vec<String>,
+}
+
+impl Served {
+    /// Whether the certificate covers `host` (lower case, no port).
+    pub(crate) fn covers(&self, host: &str) -> bool {
+        self.names.iter().any(|name| names::covers(name, host))
+    }
+
+    /// The names of the certificate, in lower case.
+    pub fn names(&self) -> &[String] {
+        &self.names
+    }
+}
+
+/// A certificate ready to be shown.
+#[derive(Debug)]
+pub(crate) struct Held {
+    pub(crate) certificate: Certificate,
+    pub(crate) served: Arc<Served>,
+    /// One configuration per policy that has shown it: as many as listeners, made at first use.
+    configs: ArcSwap<Vec<Slot>>,
+}
+
+#[derive(Clone, Debug)]
+struct Slot {
+    policy: Weak<Policy>,
+    config: Arc<ServerConfig>,
+}
+
+impl Held {
+    pub(crate) fn new(certificate: Certificate) -> Arc<Self> {
+        let served = Arc::new(Served { names: certificate.names.clone() });
+        Arc::new(Self { certificate, served, configs: ArcSwap::default() })
+    }
+
+    /// The configuration that shows this certificate under `policy`; always the same one.
+    pub(crate) fn config(&self, policy: &Arc<Policy>) -> Arc<ServerConfig> {
+        let known = |slots: &[Slot]| {
+            let mine = |slot: &&Slot| std::ptr::eq(slot.policy.as_ptr(), Arc::as_ptr(policy));
+            slots.iter().find(mine).map(|slot| Arc::clone(&slot.config))
+        };
+        if let Some(config) = known(&self.configs.load()) {
+            return config;
+        }
+        let slot =
+            Slot { policy: Arc::downgrade(policy), config: policy.config(&self.certificate.key) };
+        self.configs.rcu(|slots| {
+            let mut slots: Vec<Slot> = slots.as_ref().clone();
+            if known(&slots).is_none() {
+                slots.retain(|slot| slot.policy.strong_count() > 0);
+                slots.push(slot.clone());
+            }
+            slots
+        });
+        // Another connection may have been quicker.
+        known(&self.configs.load()).unwrap_or(slot.config)
+    }
+
+    /// Whether a client with these signature schemes can be served.
+    fn suits(&self, schemes: &[SignatureScheme]) -> bool {
+        self.certificate.key.key.choose_scheme(schemes).is_some()
+    }
+}
+
+/// Certificates from files by the names they contain; several for one name differ in the kind
+/// of key.
+pub(crate) type FileIndex = NameMap<Vec<Arc<Held>>>;
+
+/// Indexes `held` by every name.
+pub(crate) fn index(held: &[Arc<Held>]) -> FileIndex {
+    let mut index = FileIndex::default();
+    for held in held {
+        for name in &held.certificate.names {
+            index.entry(name).push(Arc::clone(held));
+        }
+    }
+    index
+}
+
+/// The first that suits the client, else the first.
+pub(crate) fn choose<'a>(
+    held: &'a [Arc<Held>],
+    schemes: &[SignatureScheme],
+) -> Option<&'a Arc<Held>> {
+    held.iter().find(|held| held.suits(schemes)).or(held.first())
+}

@@ -1,0 +1,97 @@
+//! Metrics of certificates; labels come from the configuration.
+
+use parking_lot::Mutex;
+use prometheus::{IntCounterVec, IntGaugeVec, Opts, Registry};
+use std::collections::{BTreeMap, BTreeSet};
+
+#[derive(Debug)]
+pub(crate) struct Metrics {
+    /// `tidegate_certificate_expiry_seconds{name,source}`
+    expiry: IntGaugeVec,
+    shown: Mutex<BTreeSet<(String, &'static str)>>,
+    /// `tidegate_certificate_orders_total{issuer,outcome}`
+    orders: IntCounterVec,
+    /// `tidegate_certificate_errors_total{kind}`
+    errors: IntCounterVec,
+}
+
+/// What kind of trouble a count stands for.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Trouble {
+    /// A certificate file that changed cannot be used.
+    File,
+    /// An attempt to obtain a certificate failed at every issuer.
+    Order,
+    /// The store failed, or holds something broken.
+    Store,
+    /// The internal CA failed.
+    Internal,
+}
+
+impl Metrics {
+    pub(crate) fn register(registry: &Registry) -> Result<Self, prometheus::Error> {
+        let metrics = Self {
+            expiry: IntGaugeVec::new(
+                Opts::new(
+                    "tidegate_certificate_expiry_seconds",
+                    "When the certificate for a name ends, in seconds since 1970",
+                ),
+                &["name", "source"],
+            )?,
+            shown: Mutex::default(),
+            orders: IntCounterVec::new(
+                Opts::new(
+                    "tidegate_certificate_orders_total",
+                    "Orders placed with a CA, by outcome",
+                ),
+                &["issuer", "outcome"],
+            )?,
+            errors: IntCounterVec::new(
+                Opts::new(
+                    "tidegate_certificate_errors_total",
+                    "Troubles with certificates, by kind",
+                ),
+                &["kind"],
+            )?,
+        };
+        registry.register(Box::new(metrics.expiry.clone()))?;
+        registry.register(Box::new(metrics.orders.clone()))?;
+        registry.register(Box::new(metrics.errors.clone()))?;
+        for kind in [Trouble::File, Trouble::Order, Trouble::Store, Trouble::Internal] {
+            metrics.errors.with_label_values(&[kind.word()]);
+        }
+        Ok(metrics)
+    }
+
+    /// Shows exactly these certificates: name and source, end in unix seconds.
+    pub(crate) fn show(&self, held: BTreeMap<(String, &'static str), i64>) {
+        let mut shown = self.shown.lock();
+        for (name, source) in shown.iter().filter(|labels| !held.contains_key(*labels)) {
+            // An error means that it is gone already.
+            let _ = self.expiry.remove_label_values(&[name.as_str(), source]);
+        }
+        for ((name, source), ends) in &held {
+            self.expiry.with_label_values(&[name.as_str(), source]).set(*ends);
+        }
+        *shown = held.into_keys().collect();
+    }
+
+    pub(crate) fn ordered(&self, issuer: &str, outcome: &'static str) {
+        self.orders.with_label_values(&[issuer, outcome]).inc();
+    }
+
+    pub(crate) fn trouble(&self, kind: Trouble) {
+        self.errors.with_label_values(&[kind.word()]).inc();
+    }
+}
+
+impl Trouble {
+    fn word(self) -> &'static str {
+        match self {
+            Self::File => "file",
+            Self::Order => "order",
+            Self::Store => "store",
+            Self::Internal => "internal",
+        }
+    }
+}

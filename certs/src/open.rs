@@ -1,0 +1,207 @@
+//! Loading what is stored.
+
+use crate::{
+    Inner, Options,
+    acme::Orders,
+    certificate::Certificate,
+    challenges::{Challenge, Challenges},
+    clock::{after, rfc3339},
+    error::CertsError,
+    held::Held,
+    internal::InternalCa,
+    metrics::{Metrics, Trouble},
+    state::{Attempt, State},
+    stored::{self, StoredAccount, StoredCertificate, StoredRetry, Unreadable},
+    table::{Managed, Origin},
+};
+use parking_lot::Mutex;
+use serde::de::DeserializeOwned;
+use std::sync::Arc;
+use tidegate_store::{Committed, Compare, Entry, Op, Revision, Store};
+use time::OffsetDateTime;
+use tokio::sync::Notify;
+
+/// Turns to agree with another process on one root.
+const TURNS: u32 = 4;
+
+pub(crate) async fn open(options: Options) -> Result<Inner, CertsError> {
+    let Options { store, registry, node, schedule, clock } = options;
+    let metrics = Arc::new(Metrics::register(&registry)?);
+    let now = clock.now();
+    let mut loader = Loader { store: &store, metrics: &metrics, now, notices: Vec::new() };
+    let internal = loader.root().await?;
+    let managed = Arc::new(Managed::default());
+    let mut state = State::default();
+    loader.certificates(&internal, &managed, &mut state).await?;
+    let latest = after(now, schedule.backoff_restart);
+    for (key, retry) in loader.all::<StoredRetry>(&stored::retry_key("")).await? {
+        let name = key[stored::retry_key("").len()..].to_owned();
+        state.attempts.insert(name, Attempt::of(retry, latest));
+    }
+    // Only to keep broken ones aside: a fresh account is better than none.
+    loader.all::<StoredAccount>(&stored::account_key("")).await?;
+    let challenges = Arc::new(Challenges::new(clock.clone()));
+    for (_, challenge) in loader.all::<Challenge>(stored::CHALLENGES).await? {
+        if let Err(cause) = challenges.open(challenge) {
+            tracing::warn!(cause, "a stored challenge cannot be answered");
+        }
+    }
+    let notices = loader.notices;
+    let orders = Orders::new(
+        Arc::clone(&store),
+        Arc::clone(&challenges),
+        clock.clone(),
+        schedule.clone(),
+        Arc::clone(&metrics),
+    );
+    Ok(Inner {
+        store,
+        holder: format!("{node}/{}-{:08x}", std::process::id(), rand::random::<u32>()),
+        schedule,
+        clock,
+        metrics,
+        internal,
+        managed,
+        challenges,
+        orders,
+        state: Mutex::new(state),
+        notices,
+        wake: Notify::new(),
+    })
+}
+
+struct Loader<'a> {
+    store: &'a Arc<dyn Store>,
+    metrics: &'a Metrics,
+    now: OffsetDateTime,
+    notices: Vec<String>,
+}
+
+impl Loader<'_> {
+    /// The internal CA's root, made if there is none that can be used.
+    async fn root(&mut self) -> Result<InternalCa, CertsError> {
+        for _ in 0..TURNS {
+            let mut revision = Revision(0);
+            if let Some(entry) = self.store.get(stored::ROOT).await? {
+                let read = stored::decode::<StoredCertificate>(&entry.value);
+                let read = match read {
+                    Ok(stored) => InternalCa::read(&stored),
+                    Err(cause) => Err(cause.to_string()),
+                };
+                match read {
+                    Ok(root) if !root.is_ending(self.now) => return Ok(root),
+                    Ok(_) => {
+                        self.notice(
+                            "the internal CA's root ends soon and was replaced: trust the new one"
+                                .to_owned(),
+                        );
+                        revision = entry.revision;
+                    }
+                    Err(cause) => {
+                        self.keep_aside(&entry, &cause).await?;
+                        self.notice(
+                            "the internal CA has a new root: clients have to trust it anew"
+                                .to_owned(),
+                        );
+                    }
+                }
+            }
+            let (root, value) = InternalCa::generate(self.now)?;
+            let compare = Compare::Revision { key: stored::ROOT.to_owned(), is: revision };
+            let put = Op::Put { key: stored::ROOT.to_owned(), value: stored::encode(&value) };
+            if let Committed::Yes(_) = self.store.txn(vec![compare], vec![put]).await? {
+                tracing::info!("the internal CA has a root now");
+                return Ok(root);
+            }
+            // Another process was quicker: take its.
+        }
+        let cause = "another process keeps changing it in the store".to_owned();
+        Err(CertsError::Internal { name: "its root".to_owned(), cause })
+    }
+
+    async fn certificates(
+        &mut self,
+        internal: &InternalCa,
+        managed: &Managed,
+        state: &mut State,
+    ) -> Result<(), CertsError> {
+        let mut found = Vec::new();
+        for origin in [Origin::Acme, Origin::Internal] {
+            let prefix = stored::certificate_key(origin, "");
+            for entry in self.store.range(&prefix).await?.0 {
+                let name = entry.key[prefix.len()..].to_owned();
+                match read(&entry) {
+                    // Leaves of an earlier root are issued anew.
+                    Ok((stored, _)) if origin == Origin::Internal && !internal.issued(&stored) => {}
+                    Ok((stored, certificate)) => {
+                        if origin == Origin::Acme {
+                            state.authorities.insert(name.clone(), stored.authority);
+                        }
+                        found.push((origin, name, Held::new(certificate)));
+                    }
+                    Err(cause) => self.unreadable(&entry, cause).await?,
+                }
+            }
+        }
+        managed.adopt(&found);
+        Ok(())
+    }
+
+    /// Every value under `prefix` that can be read.
+    async fn all<T: DeserializeOwned>(
+        &mut self,
+        prefix: &str,
+    ) -> Result<Vec<(String, T)>, CertsError> {
+        let mut found = Vec::new();
+        for entry in self.store.range(prefix).await?.0 {
+            match stored::decode(&entry.value) {
+                Ok(value) => found.push((entry.key, value)),
+                Err(cause) => self.unreadable(&entry, cause).await?,
+            }
+        }
+        Ok(found)
+    }
+
+    async fn unreadable(&mut self, entry: &Entry, cause: Unreadable) -> Result<(), CertsError> {
+        match cause {
+            Unreadable::Broken(cause) => self.keep_aside(entry, &cause).await,
+            Unreadable::Newer(format) => {
+                let key = &entry.key;
+                self.notice(format!(
+                    "`{key}` in the store has the newer form {format} and is left alone"
+                ));
+                Ok(())
+            }
+        }
+    }
+
+    /// Moves a broken entry out of the way, unless somebody else has just done so.
+    async fn keep_aside(&mut self, entry: &Entry, cause: &str) -> Result<(), CertsError> {
+        self.metrics.trouble(Trouble::Store);
+        let key = &entry.key;
+        let kept = format!("{}{}/{key}", stored::BROKEN, rfc3339(self.now));
+        let compare = Compare::Revision { key: key.clone(), is: entry.revision };
+        let ops = vec![
+            Op::Put { key: kept.clone(), value: entry.value.clone() },
+            Op::Delete { key: key.clone() },
+        ];
+        if let Committed::Yes(_) = self.store.txn(vec![compare], ops).await? {
+            self.notice(format!(
+                "`{key}` in the store was broken ({cause}); it is kept as `{kept}`"
+            ));
+        }
+        Ok(())
+    }
+
+    fn notice(&mut self, text: String) {
+        tracing::warn!("{text}");
+        self.notices.push(text);
+    }
+}
+
+/// A stored certificate, checked.
+pub(crate) fn read(entry: &Entry) -> Result<(StoredCertificate, Certificate), Unreadable> {
+    let stored: StoredCertificate = stored::decode(&entry.value)?;
+    let certificate = stored.read().map_err(|cause| Unreadable::Broken(cause.to_string()))?;
+    Ok((stored, certificate))
+}

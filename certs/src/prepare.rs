@@ -1,0 +1,203 @@
+//! From a configuration to listeners: everything that can fail happens in [`prepare`], so that
+//! [`commit`] cannot.
+
+use crate::{
+    Inner,
+    acme::check_issuer,
+    error::CertsError,
+    files::{Loaded, PairKey, load, pair_key},
+    held::{FileIndex, Held, index},
+    internal::{Leaf, RENEW_AT_PERCENT},
+    listener::ListenerTls,
+    policy::Policy,
+    state::FilePair,
+    table::Origin,
+    wanted::{Wanted, wanted},
+};
+use std::{collections::BTreeMap, sync::Arc};
+use tidegate_config::{Config, Listener, Name, Tls};
+
+/// What [`crate::Certs::prepare`] made and [`crate::Certs::commit`] puts in force.
+#[derive(Debug)]
+pub struct Prepared {
+    /// Every TLS listener of the configuration. One whose settings are unchanged is the same
+    /// object as before.
+    pub listeners: BTreeMap<Name, Arc<ListenerTls>>,
+    wanted: Arc<Wanted>,
+    files: BTreeMap<PairKey, Loaded>,
+    leaves: Vec<(String, Leaf)>,
+}
+
+pub(crate) fn prepare(inner: &Inner, config: &Config) -> Result<Prepared, Vec<CertsError>> {
+    let mut errors = Vec::new();
+    let files = load_files(inner, config, &mut errors);
+    for issuer in config.acme.iter().flat_map(|acme| &acme.issuers) {
+        if let Err(what) = check_issuer(issuer) {
+            let remedy = "correct it in `issuers` of `[acme]`".to_owned();
+            errors.push(CertsError::Issuer { issuer: issuer.name.clone(), what, remedy });
+        }
+    }
+    let mut listeners = BTreeMap::new();
+    for (name, listener) in &config.listeners {
+        let Some(tls) = &listener.tls else { continue };
+        match build(inner, name, listener, tls, &files) {
+            Ok(built) => {
+                listeners.insert(name.clone(), built);
+            }
+            Err(error) => errors.push(error),
+        }
+    }
+    let covered = |listener: &Name, host: &str| {
+        let tls = config.listeners.get(listener).and_then(|listener| listener.tls.as_ref());
+        tls.is_some_and(|tls| covers(&indexed(tls, &files), host))
+    };
+    let wanted = Arc::new(wanted(config, covered));
+    let leaves = issue(inner, &wanted, &mut errors);
+    if errors.is_empty() { Ok(Prepared { listeners, wanted, files, leaves }) } else { Err(errors) }
+}
+
+pub(crate) fn commit(inner: &Inner, prepared: &Prepared) {
+    let leaves: Vec<_> = prepared
+        .leaves
+        .iter()
+        .map(|(name, leaf)| (Origin::Internal, name.clone(), Arc::clone(&leaf.held)))
+        .collect();
+    inner.managed.adopt(&leaves);
+    {
+        let mut state = inner.state.lock();
+        if state.wanted.acme != prepared.wanted.acme {
+            inner.orders.reset();
+            // What failed with other settings deserves a new attempt at once.
+            let settings = settings_digest(&prepared.wanted);
+            state.attempts.retain(|_, attempt| attempt.settings == settings);
+        }
+        state.wanted = Arc::clone(&prepared.wanted);
+        state.listeners = prepared.listeners.clone();
+        let known = std::mem::take(&mut state.files);
+        state.files = prepared
+            .files
+            .iter()
+            .map(|(pair, loaded)| {
+                let newer = known.get(pair).filter(|known| known.loaded.stamp == loaded.stamp);
+                let fresh = || FilePair::new(loaded.clone());
+                let loaded = newer.map_or_else(fresh, |known| FilePair::new(known.loaded.clone()));
+                (pair.clone(), loaded)
+            })
+            .collect();
+        state.unsaved.extend(prepared.leaves.iter().cloned());
+        for (name, _) in &prepared.leaves {
+            state.internal_errors.remove(name);
+        }
+        index_files(&state.listeners, &state.files);
+    }
+    inner.wake.notify_one();
+}
+
+/// Gives every listener the certificates of its files as they are in force.
+pub(crate) fn index_files(
+    listeners: &BTreeMap<Name, Arc<ListenerTls>>,
+    files: &BTreeMap<PairKey, FilePair>,
+) {
+    for listener in listeners.values() {
+        let held: Vec<Arc<Held>> = listener
+            .settings()
+            .certificates
+            .iter()
+            .filter_map(|pair| files.get(&pair_key(pair)))
+            .map(|pair| Arc::clone(&pair.loaded.held))
+            .collect();
+        listener.set_files(index(&held));
+    }
+}
+
+/// Tells `[acme]` settings apart across restarts.
+pub(crate) fn settings_digest(wanted: &Wanted) -> String {
+    use sha2::{Digest, Sha256};
+    // Secrets show as `***`: a changed one alone is no reason to ask again.
+    hex::encode(&Sha256::digest(format!("{:?}", wanted.acme))[..8])
+}
+
+fn load_files(
+    inner: &Inner,
+    config: &Config,
+    errors: &mut Vec<CertsError>,
+) -> BTreeMap<PairKey, Loaded> {
+    let mut files: BTreeMap<PairKey, Loaded> = BTreeMap::new();
+    let tls = config.listeners.values().filter_map(|listener| listener.tls.as_ref());
+    for pair in tls.flat_map(|tls| &tls.certificates).map(pair_key) {
+        if files.contains_key(&pair) {
+            continue;
+        }
+        let known = inner.state.lock().files.get(&pair).map(|known| known.loaded.clone());
+        match load(&pair, known.as_ref()) {
+            Ok(loaded) => {
+                files.insert(pair, loaded);
+            }
+            Err(error) => errors.push(error),
+        }
+    }
+    files
+}
+
+/// The listener that serves now, if it was made for the same settings; else a new one, which
+/// goes on with the old one's policy (and tickets) where that is the same.
+fn build(
+    inner: &Inner,
+    name: &Name,
+    listener: &Listener,
+    tls: &Tls,
+    files: &BTreeMap<PairKey, Loaded>,
+) -> Result<Arc<ListenerTls>, CertsError> {
+    let serving = inner.state.lock().listeners.get(name).cloned();
+    if let Some(serving) = serving.as_ref().filter(|old| old.is_for(tls, listener.protocols)) {
+        return Ok(Arc::clone(serving));
+    }
+    let policy = serving.map(|old| Arc::clone(&old.policy)).filter(|policy| {
+        policy.min_version == tls.min_version && policy.protocols == listener.protocols
+    });
+    let policy = match policy {
+        Some(policy) => policy,
+        None => {
+            Policy::new(tls.min_version, listener.protocols).map(Arc::new).map_err(|error| {
+                CertsError::Listener { listener: name.clone(), cause: error.to_string() }
+            })?
+        }
+    };
+    Ok(Arc::new(ListenerTls::new(
+        tls.clone(),
+        policy,
+        indexed(tls, files),
+        Arc::clone(&inner.managed),
+        Arc::clone(&inner.challenges),
+    )))
+}
+
+fn indexed(tls: &Tls, files: &BTreeMap<PairKey, Loaded>) -> FileIndex {
+    let loaded = tls.certificates.iter().filter_map(|pair| files.get(&pair_key(pair)));
+    index(&loaded.map(|loaded| Arc::clone(&loaded.held)).collect::<Vec<_>>())
+}
+
+/// Whether files answer for `host`: a wildcard route by the same wildcard.
+fn covers(index: &FileIndex, host: &str) -> bool {
+    index.get(host).is_some() || !host.starts_with('*') && index.find(host).is_some()
+}
+
+/// Leaves for names of the internal CA that have none, or one that is due.
+fn issue(inner: &Inner, wanted: &Wanted, errors: &mut Vec<CertsError>) -> Vec<(String, Leaf)> {
+    let now = inner.clock.now();
+    let table = inner.managed.load();
+    let held = table.of(Origin::Internal);
+    let mut leaves = Vec::new();
+    for (origin, name) in &wanted.names {
+        let due =
+            || held.get(name).is_none_or(|held| held.certificate.renew_at(RENEW_AT_PERCENT) <= now);
+        if *origin != Origin::Internal || !due() {
+            continue;
+        }
+        match inner.internal.issue(name, now) {
+            Ok(leaf) => leaves.push((name.clone(), leaf)),
+            Err(error) => errors.push(error),
+        }
+    }
+    leaves
+}

@@ -1,0 +1,94 @@
+//! What is in force apart from the certificates themselves; behind one short lock that
+//! handshakes never take.
+
+use crate::{
+    files::{Loaded, PairKey, Stamp},
+    internal::Leaf,
+    listener::ListenerTls,
+    stored::StoredRetry,
+    table::Origin,
+    wanted::Wanted,
+};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
+use tidegate_config::Name;
+use time::OffsetDateTime;
+
+#[derive(Default)]
+pub(crate) struct State {
+    pub(crate) wanted: Arc<Wanted>,
+    pub(crate) listeners: BTreeMap<Name, Arc<ListenerTls>>,
+    pub(crate) files: BTreeMap<PairKey, FilePair>,
+    /// Attempts to obtain names by ACME.
+    pub(crate) attempts: BTreeMap<String, Attempt>,
+    /// Names being ordered by this process.
+    pub(crate) ordering: BTreeSet<String>,
+    /// Leaves of the internal CA that are not in the store yet.
+    pub(crate) unsaved: BTreeMap<String, Leaf>,
+    /// What is wrong with names of the internal CA.
+    pub(crate) internal_errors: BTreeMap<String, String>,
+    /// Who issued, for the certificates of authorities.
+    pub(crate) authorities: BTreeMap<String, String>,
+}
+
+/// A pair of files in use.
+pub(crate) struct FilePair {
+    pub(crate) loaded: Loaded,
+    /// What was last seen on disk, whether or not it could be used.
+    pub(crate) seen: Stamp,
+    /// Whether `seen` was tried.
+    pub(crate) tried: bool,
+    /// Why what is on disk now is not in use.
+    pub(crate) error: Option<String>,
+}
+
+impl FilePair {
+    pub(crate) fn new(loaded: Loaded) -> Self {
+        Self { seen: loaded.stamp.clone(), loaded, tried: true, error: None }
+    }
+}
+
+/// How the attempts for a name went.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Attempt {
+    /// In a row.
+    pub(crate) failures: u32,
+    /// Not before.
+    pub(crate) next: Option<OffsetDateTime>,
+    pub(crate) error: Option<String>,
+    /// Of the `[acme]` settings it failed with.
+    pub(crate) settings: String,
+}
+
+impl Attempt {
+    /// As kept in the store.
+    pub(crate) fn stored(&self) -> StoredRetry {
+        StoredRetry {
+            failures: self.failures,
+            next: self.next.map_or(0, OffsetDateTime::unix_timestamp),
+            error: self.error.clone().unwrap_or_default(),
+            settings: self.settings.clone(),
+        }
+    }
+
+    /// As found in the store; the wait left is at most until `latest`.
+    pub(crate) fn of(stored: StoredRetry, latest: OffsetDateTime) -> Self {
+        let next = OffsetDateTime::from_unix_timestamp(stored.next).ok();
+        Self {
+            failures: stored.failures,
+            next: next.map(|next| next.min(latest)),
+            error: Some(stored.error),
+            settings: stored.settings,
+        }
+    }
+}
+
+impl State {
+    /// Names wanted from `origin`.
+    pub(crate) fn wanted_from(&self, origin: Origin) -> impl Iterator<Item = &String> {
+        let names = self.wanted.names.iter();
+        names.filter(move |(of, _)| *of == origin).map(|(_, name)| name)
+    }
+}

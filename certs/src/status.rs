@@ -1,0 +1,168 @@
+//! What an operator sees of certificates.
+
+use crate::{
+    Inner,
+    clock::rfc3339,
+    files,
+    held::Held,
+    internal::RENEW_AT_PERCENT,
+    state::{Attempt, State},
+    table::Origin,
+};
+use serde::Serialize;
+use std::path::PathBuf;
+use time::OffsetDateTime;
+
+/// A certificate that is served or wanted.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct CertificateStatus {
+    /// The names it covers, or the one it is wanted for.
+    pub names: Vec<String>,
+    /// Where it comes from.
+    pub source: Source,
+    /// The issuer of `[acme]` that issued it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub authority: Option<String>,
+    /// Its chain's file.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub file: Option<PathBuf>,
+    /// Whether it is there.
+    pub state: CertificateState,
+    /// The issuer's distinguished name.
+    pub issuer: Option<String>,
+    /// The serial number, in hexadecimal.
+    pub serial: Option<String>,
+    /// RFC 3339.
+    pub not_before: Option<String>,
+    /// RFC 3339.
+    pub not_after: Option<String>,
+    /// When it is ordered or issued again (RFC 3339); files are renewed by their owner.
+    pub next_renewal: Option<String>,
+    /// What is wrong and what to do about it.
+    pub last_error: Option<String>,
+}
+
+/// Where a certificate comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Source {
+    /// Files of a listener.
+    File,
+    /// The internal CA.
+    Internal,
+    /// An issuer of `[acme]`.
+    Acme,
+}
+
+/// Whether a certificate is there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum CertificateState {
+    /// It is served.
+    Held,
+    /// There is none yet; it is being ordered or will be.
+    Ordering,
+    /// There is none, and none is to be had as things are.
+    Missing,
+}
+
+pub(crate) fn list(inner: &Inner) -> Vec<CertificateStatus> {
+    let now = inner.clock.now();
+    let table = inner.managed.load();
+    let state = inner.state.lock();
+    let mut all: Vec<CertificateStatus> = Vec::new();
+    for ((cert, _), pair) in &state.files {
+        let held = &pair.loaded.held;
+        all.push(CertificateStatus {
+            file: Some(cert.clone()),
+            last_error: pair.error.clone().or_else(|| files::warning(held, now)),
+            ..of_held(held, Source::File)
+        });
+    }
+    for (origin, name) in &state.wanted.names {
+        let held = table.of(*origin).get(name);
+        all.push(match origin {
+            Origin::Internal => internal(&state, name, held),
+            Origin::Acme => acme(&state, name, held, now),
+        });
+    }
+    for (name, reason) in &state.wanted.impossible {
+        all.push(CertificateStatus {
+            last_error: Some((*reason).to_owned()),
+            ..absent(name, Source::Acme, CertificateState::Missing)
+        });
+    }
+    all.sort_by(|one, other| one.names.cmp(&other.names));
+    all
+}
+
+fn internal(state: &State, name: &str, held: Option<&std::sync::Arc<Held>>) -> CertificateStatus {
+    let last_error = state.internal_errors.get(name).cloned();
+    match held {
+        Some(held) => CertificateStatus {
+            next_renewal: Some(rfc3339(held.certificate.renew_at(RENEW_AT_PERCENT))),
+            last_error,
+            ..of_held(held, Source::Internal)
+        },
+        None => CertificateStatus {
+            last_error,
+            ..absent(name, Source::Internal, CertificateState::Missing)
+        },
+    }
+}
+
+fn acme(
+    state: &State,
+    name: &str,
+    held: Option<&std::sync::Arc<Held>>,
+    now: OffsetDateTime,
+) -> CertificateStatus {
+    let none = Attempt::default();
+    let attempt = state.attempts.get(name).unwrap_or(&none);
+    let percent = state.wanted.acme.as_ref().map_or(0, |acme| acme.renew_at_percent);
+    let due = held.map_or(now, |held| held.certificate.renew_at(percent));
+    let next = attempt.next.map_or(due, |next| next.max(due));
+    let status = match held {
+        Some(held) => of_held(held, Source::Acme),
+        None => absent(name, Source::Acme, CertificateState::Ordering),
+    };
+    CertificateStatus {
+        authority: held.and_then(|_| state.authorities.get(name).cloned()),
+        next_renewal: Some(rfc3339(next)),
+        last_error: attempt.error.clone(),
+        ..status
+    }
+}
+
+fn of_held(held: &Held, source: Source) -> CertificateStatus {
+    let certificate = &held.certificate;
+    CertificateStatus {
+        names: certificate.names.clone(),
+        source,
+        authority: None,
+        file: None,
+        state: CertificateState::Held,
+        issuer: Some(certificate.issuer.clone()),
+        serial: Some(certificate.serial.clone()),
+        not_before: Some(rfc3339(certificate.not_before)),
+        not_after: Some(rfc3339(certificate.not_after)),
+        next_renewal: None,
+        last_error: None,
+    }
+}
+
+fn absent(name: &str, source: Source, state: CertificateState) -> CertificateStatus {
+    CertificateStatus {
+        names: vec![name.to_owned()],
+        source,
+        authority: None,
+        file: None,
+        state,
+        issuer: None,
+        serial: None,
+        not_before: None,
+        not_after: None,
+        next_renewal: None,
+        last_error: None,
+    }
+}

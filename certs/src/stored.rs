@@ -1,0 +1,181 @@
+//! What lies in the store, and under which keys.
+//!
+//! A certificate is one value: chain, key and origin cannot diverge.
+
+use crate::{
+    certificate::{BadCertificate, Certificate},
+    table::Origin,
+};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use std::fmt;
+
+/// The newest form this version reads.
+const FORMAT: u32 = 1;
+
+/// Everything about certificates that other processes may want to see at once.
+pub(crate) const CERTS: &str = "certs/";
+/// Open challenges.
+pub(crate) const CHALLENGES: &str = "acme/challenges/";
+/// The internal CA.
+pub(crate) const ROOT: &str = "certs/root";
+/// Entries that could not be read, under their old key and when they were found.
+pub(crate) const BROKEN: &str = "broken/";
+
+/// The key of a certificate.
+pub(crate) fn certificate_key(origin: Origin, name: &str) -> String {
+    format!("{CERTS}{}/{name}", origin.word())
+}
+
+/// The origin and name a certificate's key stands for.
+pub(crate) fn parse_certificate_key(key: &str) -> Option<(Origin, &str)> {
+    let (word, name) = key.strip_prefix(CERTS)?.split_once('/')?;
+    [Origin::Acme, Origin::Internal]
+        .into_iter()
+        .find(|origin| origin.word() == word)
+        .map(|origin| (origin, name))
+}
+
+/// The key of an open challenge.
+pub(crate) fn challenge_key(token: &str) -> String {
+    format!("{CHALLENGES}{token}")
+}
+
+/// The key of an ACME account.
+pub(crate) fn account_key(slug: &str) -> String {
+    format!("acme/accounts/{slug}")
+}
+
+/// The key of an order that waits for its certificate.
+pub(crate) fn pending_key(name: &str) -> String {
+    format!("acme/pending/{name}")
+}
+
+/// The key of what is known about failed attempts for a name.
+pub(crate) fn retry_key(name: &str) -> String {
+    format!("acme/retry/{name}")
+}
+
+/// A certificate or CA with its key, in PEM.
+#[derive(Clone, Serialize, Deserialize)]
+pub(crate) struct StoredCertificate {
+    /// Who issued: an issuer's name, or the serial number of the internal root.
+    pub(crate) authority: String,
+    pub(crate) chain: String,
+    pub(crate) key: String,
+}
+
+impl StoredCertificate {
+    pub(crate) fn read(&self) -> Result<Certificate, BadCertificate> {
+        Certificate::from_pem(self.chain.as_bytes(), self.key.as_bytes())
+    }
+}
+
+impl fmt::Debug for StoredCertificate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("StoredCertificate")
+            .field("authority", &self.authority)
+            .finish_non_exhaustive()
+    }
+}
+
+/// An ACME account; `url` is unknown until the CA has answered the registration.
+#[derive(Clone, Serialize, Deserialize)]
+pub(crate) struct StoredAccount {
+    pub(crate) directory: String,
+    pub(crate) url: Option<String>,
+    pub(crate) email: Option<String>,
+    /// PKCS #8, in base64.
+    pub(crate) key: String,
+}
+
+/// An order about to be finalized: with its key, so that a crash loses neither.
+#[derive(Clone, Serialize, Deserialize)]
+pub(crate) struct StoredPending {
+    pub(crate) account: String,
+    pub(crate) order: String,
+    pub(crate) key: String,
+}
+
+/// Failed attempts for a name.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct StoredRetry {
+    pub(crate) failures: u32,
+    /// Unix seconds.
+    pub(crate) next: i64,
+    pub(crate) error: String,
+    /// Of the `[acme]` settings it failed with: others deserve a new attempt at once.
+    pub(crate) settings: String,
+}
+
+/// Why a value cannot be used.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Unreadable {
+    /// Written by a later version: to be left alone.
+    Newer(u32),
+    /// Nothing that any version wrote.
+    Broken(String),
+}
+
+impl fmt::Display for Unreadable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Newer(format) => write!(f, "it has the newer form {format}"),
+            Self::Broken(cause) => f.write_str(cause),
+        }
+    }
+}
+
+#[derive(Deserialize)]
+struct Head {
+    format: u32,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Envelope<T> {
+    format: u32,
+    value: T,
+}
+
+/// A value as bytes for the store.
+pub(crate) fn encode<T: Serialize>(value: &T) -> Vec<u8> {
+    serde_json::to_vec(&Envelope { format: FORMAT, value })
+        .expect("structs of text and numbers are JSON")
+}
+
+/// A value out of the store's bytes.
+pub(crate) fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Unreadable> {
+    // The parser's words could quote the value: only where it stopped is told.
+    let broken = |error: serde_json::Error| {
+        Unreadable::Broken(format!("not readable after byte {}", error.column()))
+    };
+    let head: Head = serde_json::from_slice(bytes).map_err(broken)?;
+    if head.format > FORMAT {
+        return Err(Unreadable::Newer(head.format));
+    }
+    serde_json::from_slice::<Envelope<T>>(bytes).map(|envelope| envelope.value).map_err(broken)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_come_back_and_others_are_told_apart() {
+        let retry = StoredRetry { failures: 2, next: 7, error: "e".into(), settings: "s".into() };
+        assert_eq!(decode::<StoredRetry>(&encode(&retry)), Ok(retry));
+        let newer = br#"{"format": 9, "value": {}}"#;
+        assert_eq!(decode::<StoredRetry>(newer), Err(Unreadable::Newer(9)));
+        assert!(matches!(decode::<StoredRetry>(b"\0\0\0"), Err(Unreadable::Broken(_))));
+        let other = br#"{"format": 1, "value": {"secret": "x"}}"#;
+        let Err(Unreadable::Broken(cause)) = decode::<StoredRetry>(other) else { panic!() };
+        assert!(!cause.contains("secret"));
+    }
+
+    #[test]
+    fn keys_name_origin_and_host() {
+        let key = certificate_key(Origin::Internal, "*.localhost");
+        assert_eq!(key, "certs/internal/*.localhost");
+        assert_eq!(parse_certificate_key(&key), Some((Origin::Internal, "*.localhost")));
+        assert_eq!(parse_certificate_key(ROOT), None);
+    }
+}

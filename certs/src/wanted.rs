@@ -1,0 +1,127 @@
+//! Which names need a certificate of ours, and from whom: a pure reading of the configuration.
+
+use crate::{names, table::Origin};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use tidegate_config::{Acme, Config, HostPattern, Listener, Name, Tls};
+
+/// What the configuration asks for.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Wanted {
+    /// Names to hold certificates for, lower case, each once per origin.
+    pub(crate) names: BTreeSet<(Origin, String)>,
+    /// Names that cannot be had, and why.
+    pub(crate) impossible: BTreeMap<String, &'static str>,
+    /// How to order.
+    pub(crate) acme: Option<Arc<Acme>>,
+}
+
+const WILDCARD: &str = "a wildcard needs a DNS challenge, which is not offered: name the hosts \
+     (`names` in `tls`), give a certificate file that covers them, or set `issuer = \"internal\"`";
+const REGEX: &str = "no certificate can be had for a pattern: name its hosts in `names` of `tls`, \
+     or give a certificate file that covers them";
+const NOT_A_NAME: &str = "no certificate authority issues for this: expected a host name such as \
+     `shop.example.com`";
+const NO_ACME: &str = "there is no `[acme]` section to order it with: add one (with `email`), give \
+     a certificate file, or set `issuer = \"internal\"`";
+
+/// Reads `config`. `covered` tells whether a listener's files answer for a name.
+pub(crate) fn wanted(config: &Config, covered: impl Fn(&Name, &str) -> bool) -> Wanted {
+    let mut wanted = Wanted { acme: config.acme.clone().map(Arc::new), ..Wanted::default() };
+    for (listener_name, listener) in &config.listeners {
+        let Some(tls) = &listener.tls else { continue };
+        for pattern in patterns(config, listener_name, listener, tls) {
+            if !covered(listener_name, &pattern.text) {
+                wanted.add(pattern, tls);
+            }
+        }
+    }
+    // Possible for one listener is possible.
+    let held: BTreeSet<String> = wanted.names.iter().map(|(_, name)| name.clone()).collect();
+    wanted.impossible.retain(|name, _| !held.contains(name));
+    wanted
+}
+
+struct Pattern {
+    text: String,
+    is_regex: bool,
+}
+
+impl Pattern {
+    fn plain(text: &str) -> Self {
+        Self { text: text.to_ascii_lowercase(), is_regex: false }
+    }
+}
+
+impl Wanted {
+    fn add(&mut self, pattern: Pattern, tls: &Tls) {
+        let origin = Origin::of(&pattern.text, tls.issuer);
+        let why_not = if pattern.is_regex {
+            Some(REGEX)
+        } else if origin == Origin::Internal {
+            None
+        } else if pattern.text.starts_with('*') {
+            Some(WILDCARD)
+        } else if !is_public_name(&pattern.text) {
+            Some(NOT_A_NAME)
+        } else if self.acme.is_none() {
+            Some(NO_ACME)
+        } else {
+            None
+        };
+        match why_not {
+            Some(reason) => {
+                self.impossible.insert(pattern.text, reason);
+            }
+            None => {
+                self.names.insert((origin, pattern.text));
+            }
+        }
+    }
+}
+
+/// Everything `listener` may be asked for by name.
+fn patterns(config: &Config, name: &Name, listener: &Listener, tls: &Tls) -> Vec<Pattern> {
+    debug_assert!(listener.tls.is_some());
+    let hosts = config
+        .routes
+        .values()
+        .filter(|route| route.listeners.is_empty() || route.listeners.contains(name))
+        .flat_map(|route| &route.hosts)
+        .map(|host| match host {
+            HostPattern::Exact(host) => Pattern::plain(host),
+            HostPattern::Wildcard(suffix) => Pattern::plain(&format!("*{suffix}")),
+            HostPattern::Regex(regex) => Pattern { text: format!("~{regex}"), is_regex: true },
+        });
+    hosts.chain(tls.names.iter().chain(&tls.default).map(|name| Pattern::plain(name))).collect()
+}
+
+/// At least two labels of letters, digits and hyphens, the last not a number.
+fn is_public_name(name: &str) -> bool {
+    let label = |label: &str| {
+        (1..=63).contains(&label.len())
+            && !label.starts_with('-')
+            && !label.ends_with('-')
+            && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
+    };
+    let last = name.rsplit('.').next().unwrap_or_default();
+    name.len() <= 253
+        && names::parent(name).is_some()
+        && name.split('.').all(label)
+        && !last.bytes().all(|byte| byte.is_ascii_digit())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_full_host_names_can_be_ordered() {
+        for good in ["shop.example.com", "xn--bcher-kva.example", "a-1.io"] {
+            assert!(is_public_name(good), "{good}");
+        }
+        for bad in ["com", "", ".", "a..b", "-a.com", "a_b.com", "1.2.3", &"a.".repeat(200)] {
+            assert!(!is_public_name(bad), "{bad}");
+        }
+    }
+}
