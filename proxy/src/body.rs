@@ -1,0 +1,407 @@
+//! Bodies on their way: from the client, towards an upstream (perhaps more than once), and back.
+//! Nothing is buffered beyond what a retry may need.
+
+use crate::{h1, observe::Observation, pause::Pause, reason::Reason, upstream::Lease};
+use bytes::Bytes;
+use http_body::{Body, Frame, SizeHint};
+use hyper::body::Incoming;
+use parking_lot::Mutex;
+use std::{
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll, ready},
+    time::Duration,
+};
+use tokio::time::Sleep;
+
+/// Request bytes kept for a retry.
+const HELD: usize = 64 * 1024;
+
+/// A request body as the client sends it.
+#[derive(Debug)]
+pub(crate) enum ClientBody {
+    Empty,
+    H1(h1::Body),
+    H2 { body: Incoming, pause: Pause },
+}
+
+impl ClientBody {
+    pub(crate) fn h1(body: h1::Body) -> Self {
+        if body.is_end_stream() { Self::Empty } else { Self::H1(body) }
+    }
+
+    pub(crate) fn h2(body: Incoming, pause: Duration) -> Self {
+        if body.is_end_stream() { Self::Empty } else { Self::H2 { body, pause: Pause::new(pause) } }
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        match self {
+            Self::Empty => true,
+            Self::H1(body) => body.is_end_stream(),
+            Self::H2 { body, .. } => body.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            Self::Empty => SizeHint::with_exact(0),
+            Self::H1(body) => body.size_hint(),
+            Self::H2 { body, .. } => body.size_hint(),
+        }
+    }
+
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Reason>>> {
+        match self {
+            Self::Empty => Poll::Ready(None),
+            Self::H1(body) => {
+                let frame = ready!(Pin::new(body).poll_frame(cx));
+                Poll::Ready(frame.map(|frame| frame.map_err(Reason::from)))
+            }
+            Self::H2 { body, pause } => match Pin::new(body).poll_frame(cx) {
+                Poll::Ready(frame) => {
+                    pause.over();
+                    Poll::Ready(frame.map(|frame| frame.map_err(|_| Reason::ClientClosed)))
+                }
+                Poll::Pending => {
+                    ready!(pause.poll(cx));
+                    Poll::Ready(Some(Err(Reason::BodyTimeout)))
+                }
+            },
+        }
+    }
+}
+
+/// A request body that several attempts can send: what the first attempt took is held, up to a
+/// bound, for the next.
+#[derive(Debug)]
+pub(crate) struct Replay {
+    source: ClientBody,
+    held: Vec<Bytes>,
+    trailers: Option<http::HeaderMap>,
+    held_bytes: usize,
+    /// More than [`HELD`] went by: this body can be sent once only.
+    gone: bool,
+    /// Bytes the route still allows.
+    allowance: u64,
+    ended: bool,
+    failed: Option<Reason>,
+    attempt: u32,
+}
+
+/// A shared [`Replay`].
+#[derive(Clone, Debug)]
+pub(crate) struct Replayable(Arc<Mutex<Replay>>);
+
+impl Replayable {
+    pub(crate) fn new(source: ClientBody, limit: Option<u64>) -> Self {
+        Self(Arc::new(Mutex::new(Replay {
+            source,
+            held: Vec::new(),
+            trailers: None,
+            held_bytes: 0,
+            gone: false,
+            allowance: limit.unwrap_or(u64::MAX),
+            ended: false,
+            failed: None,
+            attempt: 0,
+        })))
+    }
+
+    /// The body of the next attempt; earlier ones see an error from now on.
+    pub(crate) fn attempt(&self) -> UpstreamBody {
+        let mut replay = self.0.lock();
+        replay.attempt += 1;
+        let attempt = replay.attempt;
+        drop(replay);
+        UpstreamBody(Some(Attempt {
+            replay: Arc::clone(&self.0),
+            attempt,
+            sent: 0,
+            trailed: false,
+        }))
+    }
+
+    /// Whether the body can be sent from its start (again).
+    pub(crate) fn is_whole(&self) -> bool {
+        let replay = self.0.lock();
+        !replay.gone && replay.failed.is_none()
+    }
+
+    /// Why the client's side of the body failed, if it did.
+    pub(crate) fn failed(&self) -> Option<Reason> {
+        self.0.lock().failed
+    }
+}
+
+/// A request body as an upstream connection sends it.
+#[derive(Debug)]
+pub(crate) struct UpstreamBody(Option<Attempt>);
+
+#[derive(Debug)]
+struct Attempt {
+    replay: Arc<Mutex<Replay>>,
+    attempt: u32,
+    /// Held chunks this attempt has sent.
+    sent: usize,
+    trailed: bool,
+}
+
+impl UpstreamBody {
+    /// No body.
+    pub(crate) const EMPTY: Self = Self(None);
+}
+
+/// Ends an attempt's body early; the cause is in [`Replayable::failed`].
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Interrupted {
+    #[error("the client's body failed: {}", .0.word())]
+    Client(Reason),
+    #[error("a later attempt took over")]
+    Superseded,
+}
+
+impl Body for UpstreamBody {
+    type Data = Bytes;
+    type Error = Interrupted;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Interrupted>>> {
+        let Some(this) = &mut self.0 else { return Poll::Ready(None) };
+        let mut replay = this.replay.lock();
+        if replay.attempt != this.attempt {
+            return Poll::Ready(Some(Err(Interrupted::Superseded)));
+        }
+        if let Some(held) = replay.held.get(this.sent) {
+            this.sent += 1;
+            return Poll::Ready(Some(Ok(Frame::data(held.clone()))));
+        }
+        if let Some(reason) = replay.failed {
+            return Poll::Ready(Some(Err(Interrupted::Client(reason))));
+        }
+        if replay.ended {
+            let trailers = if this.trailed { None } else { replay.trailers.clone() };
+            this.trailed = true;
+            return Poll::Ready(trailers.map(|trailers| Ok(Frame::trailers(trailers))));
+        }
+        let frame = ready!(replay.poll(cx)).map(|frame| frame.map_err(Interrupted::Client));
+        if !replay.gone {
+            this.sent = replay.held.len();
+        }
+        this.trailed = replay.trailers.is_some();
+        Poll::Ready(frame)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.0.is_none()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match &self.0 {
+            None => SizeHint::with_exact(0),
+            Some(this) => {
+                let replay = this.replay.lock();
+                if replay.attempt == this.attempt && replay.held.is_empty() && !replay.gone {
+                    replay.source.size_hint()
+                } else {
+                    SizeHint::default()
+                }
+            }
+        }
+    }
+}
+
+impl Replay {
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Reason>>> {
+        let frame = match ready!(self.source.poll(cx)) {
+            None => {
+                self.ended = true;
+                return Poll::Ready(None);
+            }
+            Some(Err(reason)) => return self.fail(reason),
+            Some(Ok(frame)) => frame,
+        };
+        match frame.into_data() {
+            Ok(data) => {
+                let Some(rest) = self.allowance.checked_sub(data.len() as u64) else {
+                    return self.fail(Reason::BodyTooLarge);
+                };
+                self.allowance = rest;
+                self.hold(&data);
+                Poll::Ready(Some(Ok(Frame::data(data))))
+            }
+            Err(frame) => {
+                let trailers = frame.into_trailers().unwrap_or_default();
+                self.trailers = Some(trailers.clone());
+                self.ended = true;
+                Poll::Ready(Some(Ok(Frame::trailers(trailers))))
+            }
+        }
+    }
+
+    fn hold(&mut self, data: &Bytes) {
+        if self.gone {
+            return;
+        }
+        self.held_bytes += data.len();
+        if self.held_bytes > HELD {
+            self.gone = true;
+            self.held = Vec::new();
+        } else {
+            self.held.push(data.clone());
+        }
+    }
+
+    fn fail(&mut self, reason: Reason) -> Poll<Option<Result<Frame<Bytes>, Reason>>> {
+        self.failed = Some(reason);
+        Poll::Ready(Some(Err(reason)))
+    }
+}
+
+/// A response body as the client gets it.
+pub struct ResponseBody {
+    source: Source,
+    /// What has to happen at the end, and what watches the way there.
+    watch: Option<Box<Watch>>,
+}
+
+enum Source {
+    Empty,
+    Full(Bytes),
+    Upstream(Incoming),
+}
+
+/// What accompanies a response until its last byte.
+pub(crate) struct Watch {
+    pub(crate) observation: Box<Observation>,
+    pub(crate) lease: Option<Lease>,
+    pub(crate) pause: Pause,
+    pub(crate) deadline: Option<Pin<Box<Sleep>>>,
+}
+
+/// The response broke off; clients must see that.
+#[derive(Debug, thiserror::Error)]
+#[error("the response broke off: {}", .0.word())]
+pub struct Broken(Reason);
+
+impl ResponseBody {
+    pub(crate) fn empty() -> Self {
+        Self { source: Source::Empty, watch: None }
+    }
+
+    pub(crate) fn full(bytes: impl Into<Bytes>) -> Self {
+        Self { source: Source::Full(bytes.into()), watch: None }
+    }
+
+    pub(crate) fn upstream(body: Incoming) -> Self {
+        Self { source: Source::Upstream(body), watch: None }
+    }
+
+    /// Hands over what is to be told at the end.
+    pub(crate) fn watched(mut self, mut watch: Watch) -> Self {
+        let finished = match &self.source {
+            Source::Empty => true,
+            Source::Full(_) => false,
+            Source::Upstream(body) => body.is_end_stream(),
+        };
+        if finished {
+            watch.finish();
+        }
+        self.watch = Some(Box::new(watch));
+        self
+    }
+}
+
+impl Watch {
+    fn finish(&mut self) {
+        self.observation.complete();
+        if let Some(lease) = self.lease.take() {
+            lease.finished();
+        }
+    }
+
+    fn broken(&mut self, reason: Reason) -> Broken {
+        self.observation.broke_off(reason);
+        self.lease = None;
+        Broken(reason)
+    }
+
+    /// Ready when the response has been silent, or has lasted, for too long.
+    fn poll_limits(&mut self, cx: &mut Context<'_>) -> Poll<Reason> {
+        if let Some(deadline) = &mut self.deadline
+            && deadline.as_mut().poll(cx).is_ready()
+        {
+            return Poll::Ready(Reason::TotalTimeout);
+        }
+        self.pause.poll(cx).map(|()| Reason::UpstreamTruncated)
+    }
+}
+
+impl Body for ResponseBody {
+    type Data = Bytes;
+    type Error = Broken;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
+        let this = &mut *self;
+        let body = match &mut this.source {
+            Source::Empty => return Poll::Ready(None),
+            Source::Full(bytes) => {
+                let bytes = std::mem::take(bytes);
+                this.source = Source::Empty;
+                if let Some(watch) = &mut this.watch {
+                    watch.observation.sent(bytes.len());
+                    watch.finish();
+                }
+                let frame = (!bytes.is_empty()).then(|| Ok(Frame::data(bytes)));
+                return Poll::Ready(frame);
+            }
+            Source::Upstream(body) => body,
+        };
+        let polled = Pin::new(&mut *body).poll_frame(cx);
+        let Some(watch) = &mut this.watch else {
+            let broken = |_| Broken(Reason::UpstreamTruncated);
+            return polled.map(|frame| frame.map(|frame| frame.map_err(broken)));
+        };
+        match polled {
+            Poll::Ready(Some(Ok(frame))) => {
+                watch.pause.over();
+                watch.observation.sent(frame.data_ref().map_or(0, Bytes::len));
+                if body.is_end_stream() {
+                    watch.finish();
+                }
+                Poll::Ready(Some(Ok(frame)))
+            }
+            Poll::Ready(None) => {
+                watch.finish();
+                Poll::Ready(None)
+            }
+            Poll::Ready(Some(Err(_))) => {
+                Poll::Ready(Some(Err(watch.broken(Reason::UpstreamTruncated))))
+            }
+            Poll::Pending => {
+                let reason = ready!(watch.poll_limits(cx));
+                Poll::Ready(Some(Err(watch.broken(reason))))
+            }
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match &self.source {
+            Source::Empty => true,
+            Source::Full(bytes) => bytes.is_empty(),
+            Source::Upstream(body) => body.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match &self.source {
+            Source::Empty => SizeHint::with_exact(0),
+            Source::Full(bytes) => SizeHint::with_exact(bytes.len() as u64),
+            Source::Upstream(body) => body.size_hint(),
+        }
+    }
+}

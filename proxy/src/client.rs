@@ -1,0 +1,162 @@
+//! Who is asking: the client's address, and the forwarding headers upstreams get.
+//!
+//! A forwarding header is a claim. It is believed only from the listener's `trusted_proxies`;
+//! anyone else's is replaced by what this process saw itself.
+
+use http::{
+    HeaderMap, HeaderName, HeaderValue,
+    header::{FORWARDED, HOST},
+};
+use ipnet::IpNet;
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+
+const FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+const PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+const FWD_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+const PORT: HeaderName = HeaderName::from_static("x-forwarded-port");
+const REAL_IP: HeaderName = HeaderName::from_static("x-real-ip");
+/// Other spellings of "the client is": dropped unless the peer is trusted.
+const CLAIMS: [HeaderName; 5] = [
+    HeaderName::from_static("x-forwarded"),
+    HeaderName::from_static("x-forwarded-server"),
+    HeaderName::from_static("x-forwarded-prefix"),
+    HeaderName::from_static("x-client-ip"),
+    HeaderName::from_static("true-client-ip"),
+];
+
+/// Whether `address` lies in one of `networks`; IPv4-mapped IPv6 counts as IPv4.
+pub(crate) fn is_trusted(address: IpAddr, networks: &[IpNet]) -> bool {
+    let address = address.to_canonical();
+    networks.iter().any(|network| network.contains(&address))
+}
+
+/// The client's address: the peer's, or, when the peer is trusted, the rightmost entry of
+/// `X-Forwarded-For` that is not trusted itself (the leftmost entry if all are). An entry that
+/// is no address ends the search: what stands left of it was not vouched for.
+pub(crate) fn address(peer: IpAddr, headers: &HeaderMap, trusted: &[IpNet]) -> IpAddr {
+    let mut client = peer.to_canonical();
+    if !is_trusted(client, trusted) {
+        return client;
+    }
+    let values: Vec<_> = headers.get_all(FOR).iter().collect();
+    for entry in values.iter().rev().flat_map(|v| v.as_bytes().rsplit(|&b| b == b',')) {
+        let Some(next) = parse_entry(entry) else { break };
+        client = next;
+        if !is_trusted(client, trusted) {
+            break;
+        }
+    }
+    client
+}
+
+/// An entry of X-Forwarded-For: an address, perhaps with a port or in brackets.
+fn parse_entry(entry: &[u8]) -> Option<IpAddr> {
+    let text = std::str::from_utf8(entry).ok()?.trim_matches([' ', '\t']);
+    let address = text
+        .parse::<IpAddr>()
+        .or_else(|_| text.parse::<SocketAddr>().map(|a| a.ip()))
+        .or_else(|e| text.strip_prefix('[').and_then(|t| t.strip_suffix(']')).ok_or(e)?.parse())
+        .ok()?;
+    Some(address.to_canonical())
+}
+
+/// The address a limit or a sticky assignment counts by: IPv6 clients own a /64.
+pub(crate) fn key(address: IpAddr) -> IpAddr {
+    match address {
+        IpAddr::V6(v6) => Ipv6Addr::from_bits(v6.to_bits() & !u128::from(u64::MAX)).into(),
+        v4 => v4,
+    }
+}
+
+/// What is said about the client to upstreams.
+pub(crate) struct Forwarding<'a> {
+    pub(crate) peer: IpAddr,
+    pub(crate) client: IpAddr,
+    pub(crate) trusted: bool,
+    pub(crate) https: bool,
+    pub(crate) host: &'a HeaderValue,
+    pub(crate) port: u16,
+}
+
+/// Puts our account of the client in place of claims; a trusted peer's account is extended.
+pub(crate) fn forward(headers: &mut HeaderMap, about: &Forwarding<'_>) {
+    let scheme = HeaderValue::from_static(if about.https { "https" } else { "http" });
+    let peer = ip_value(about.peer);
+    if about.trusted {
+        let mut chain = Vec::with_capacity(64);
+        for value in headers.get_all(FOR) {
+            chain.extend_from_slice(value.as_bytes());
+            chain.extend_from_slice(b", ");
+        }
+        chain.extend_from_slice(peer.as_bytes());
+        headers.insert(FOR, HeaderValue::from_maybe_shared(chain).unwrap_or(peer));
+        headers.entry(PROTO).or_insert(scheme);
+        headers.entry(FWD_HOST).or_insert_with(|| about.host.clone());
+        headers.entry(PORT).or_insert_with(|| HeaderValue::from(about.port));
+    } else {
+        for name in &CLAIMS {
+            headers.remove(name);
+        }
+        headers.remove(FORWARDED);
+        headers.insert(FOR, peer);
+        headers.insert(PROTO, scheme);
+        headers.insert(FWD_HOST, about.host.clone());
+        headers.insert(PORT, HeaderValue::from(about.port));
+    }
+    headers.insert(REAL_IP, ip_value(about.client));
+    debug_assert!(!headers.contains_key(HOST) || !headers[HOST].is_empty());
+}
+
+fn ip_value(address: IpAddr) -> HeaderValue {
+    use std::io::Write;
+    let mut text = Vec::with_capacity(39);
+    let _ = write!(text, "{address}"); // a Vec takes every byte
+    HeaderValue::from_maybe_shared(bytes::Bytes::from(text))
+        .unwrap_or_else(|_| HeaderValue::from_static("unknown"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn nets(list: &[&str]) -> Vec<IpNet> {
+        list.iter().map(|n| n.parse().unwrap()).collect()
+    }
+
+    fn xff(values: &[&str]) -> HeaderMap {
+        values.iter().map(|v| (FOR, HeaderValue::from_str(v).unwrap())).collect()
+    }
+
+    #[test]
+    fn the_client_is_the_rightmost_untrusted_entry() {
+        let trusted = nets(&["10.0.0.0/8"]);
+        let peer = "10.0.0.1".parse().unwrap();
+        for (headers, client) in [
+            (xff(&[]), "10.0.0.1"),
+            (xff(&["1.2.3.4"]), "1.2.3.4"),
+            (xff(&["6.6.6.6, 1.2.3.4, 10.9.9.9"]), "1.2.3.4"),
+            (xff(&["6.6.6.6", "1.2.3.4"]), "1.2.3.4"),
+            (xff(&["1.2.3.4, nonsense, 10.2.2.2"]), "10.2.2.2"),
+            (xff(&["10.3.3.3, 10.4.4.4"]), "10.3.3.3"),
+            (xff(&["1.2.3.4:5678"]), "1.2.3.4"),
+            (xff(&["[2001:db8::1]:99"]), "2001:db8::1"),
+            (xff(&["[2001:db8::1]"]), "2001:db8::1"),
+            (xff(&["::ffff:1.2.3.4"]), "1.2.3.4"),
+        ] {
+            assert_eq!(address(peer, &headers, &trusted), client.parse::<IpAddr>().unwrap());
+        }
+    }
+
+    #[test]
+    fn an_untrusted_peer_is_never_believed() {
+        let peer = "9.9.9.9".parse().unwrap();
+        let got = address(peer, &xff(&["1.2.3.4"]), &nets(&["10.0.0.0/8"]));
+        assert_eq!(got, peer);
+    }
+
+    #[test]
+    fn ipv6_counts_by_its_64() {
+        let a = key("2001:db8:1:2:3:4:5:6".parse().unwrap());
+        assert_eq!(a, "2001:db8:1:2::".parse::<IpAddr>().unwrap());
+    }
+}

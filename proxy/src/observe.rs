@@ -1,0 +1,185 @@
+//! What happened to a request, told exactly once: when its last byte is sent, or when it is
+//! dropped on the way.
+
+use crate::{
+    access::AccessLog,
+    cells::{PerWorker, VersionCells},
+    reason::Reason,
+    snapshot::Route,
+    worker::Worker,
+};
+use http::{HeaderValue, Method, Uri, Version};
+use std::{
+    net::{IpAddr, SocketAddr},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
+    time::{Duration, Instant},
+};
+use tidegate_config::Name;
+
+/// Collects the facts of one request; dropping it counts and logs them.
+pub(crate) struct Observation {
+    pub(crate) facts: Facts,
+    worker: Arc<Worker>,
+    no_route: Arc<PerWorker<crate::cells::RouteCells>>,
+    refusals: Arc<[AtomicU64]>,
+    access: Option<Arc<AccessLog>>,
+}
+
+/// One line of the access log.
+pub(crate) struct Facts {
+    pub(crate) started: Instant,
+    pub(crate) client: IpAddr,
+    pub(crate) listener: Name,
+    pub(crate) https: bool,
+    pub(crate) method: Method,
+    pub(crate) uri: Uri,
+    pub(crate) version: Version,
+    pub(crate) host: Option<HeaderValue>,
+    pub(crate) user_agent: Option<HeaderValue>,
+    pub(crate) traceparent: Option<HeaderValue>,
+    pub(crate) request_id: Option<HeaderValue>,
+    pub(crate) route: Option<Arc<Route>>,
+    pub(crate) target: Option<Target>,
+    pub(crate) endpoint: Option<SocketAddr>,
+    pub(crate) attempts: u32,
+    pub(crate) status: u16,
+    pub(crate) reason: Option<Reason>,
+    /// For the operator only: what exactly went wrong.
+    pub(crate) detail: Option<String>,
+    pub(crate) bytes: u64,
+    pub(crate) head_after: Option<Duration>,
+    end: End,
+}
+
+/// The service and version a request was assigned to.
+pub(crate) struct Target {
+    pub(crate) service: Name,
+    pub(crate) version: Name,
+    pub(crate) cells: Arc<PerWorker<VersionCells>>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum End {
+    /// No response head yet.
+    Waiting,
+    /// The head is out, the body is not.
+    Streaming,
+    Complete,
+}
+
+/// What an observation reports to.
+#[derive(Clone)]
+pub(crate) struct Observer {
+    pub(crate) no_route: Arc<PerWorker<crate::cells::RouteCells>>,
+    /// One counter per [`Reason::ALL`].
+    pub(crate) refusals: Arc<[AtomicU64]>,
+    pub(crate) access: Option<Arc<AccessLog>>,
+}
+
+impl Observer {
+    pub(crate) fn begin(&self, worker: &Arc<Worker>, facts: Facts) -> Box<Observation> {
+        Box::new(Observation {
+            facts,
+            worker: Arc::clone(worker),
+            no_route: Arc::clone(&self.no_route),
+            refusals: Arc::clone(&self.refusals),
+            access: self.access.clone(),
+        })
+    }
+}
+
+impl Facts {
+    pub(crate) fn new<B>(
+        request: &http::Request<B>,
+        client: IpAddr,
+        listener: &Name,
+        https: bool,
+    ) -> Self {
+        let header = |name| request.headers().get(name).cloned();
+        Self {
+            started: Instant::now(),
+            client,
+            listener: listener.clone(),
+            https,
+            method: request.method().clone(),
+            uri: request.uri().clone(),
+            version: request.version(),
+            host: header("host"),
+            user_agent: header("user-agent"),
+            traceparent: header("traceparent"),
+            request_id: None,
+            route: None,
+            target: None,
+            endpoint: None,
+            attempts: 0,
+            status: 0,
+            reason: None,
+            detail: None,
+            bytes: 0,
+            head_after: None,
+            end: End::Waiting,
+        }
+    }
+}
+
+impl Observation {
+    /// The request belongs to this version from now on, whatever becomes of it.
+    pub(crate) fn assigned(&mut self, target: Target) {
+        target.cells.of(self.worker.index).in_flight.fetch_add(1, Relaxed);
+        self.facts.target = Some(target);
+    }
+
+    /// The response head is known.
+    pub(crate) fn head(&mut self, status: u16) {
+        self.facts.status = status;
+        self.facts.end = End::Streaming;
+        self.facts.head_after = Some(self.facts.started.elapsed());
+    }
+
+    pub(crate) fn sent(&mut self, bytes: usize) {
+        self.facts.bytes += bytes as u64;
+    }
+
+    pub(crate) fn complete(&mut self) {
+        self.facts.end = End::Complete;
+    }
+
+    pub(crate) fn broke_off(&mut self, reason: Reason) {
+        self.facts.reason = Some(reason);
+        self.facts.end = End::Complete;
+    }
+}
+
+impl Drop for Observation {
+    fn drop(&mut self) {
+        let facts = &mut self.facts;
+        // A HEAD response's body is never asked for, and one of ours may be dropped unread.
+        let unread = facts.end == End::Streaming && facts.method == Method::HEAD;
+        if facts.end != End::Complete && !unread {
+            facts.reason.get_or_insert(Reason::ClientClosed);
+        }
+        if let Some(reason) = facts.reason {
+            self.refusals[reason as usize].fetch_add(1, Relaxed);
+        }
+        let worker = self.worker.index;
+        let route = facts.route.as_ref().map_or(&self.no_route, |route| &route.cells);
+        route.of(worker).count(facts.status);
+        if let Some(target) = &facts.target {
+            let cells = target.cells.of(worker);
+            cells.in_flight.fetch_sub(1, Relaxed);
+            // A client that left before the head says nothing about the version.
+            if facts.head_after.is_some() {
+                cells.requests.fetch_add(1, Relaxed);
+                let broke = facts.reason == Some(Reason::UpstreamTruncated);
+                cells.failures.fetch_add(u64::from(facts.status >= 500 || broke), Relaxed);
+                cells.latency(facts.head_after.unwrap_or_default());
+            }
+        }
+        if let Some(access) = &self.access {
+            access.write(&self.worker, facts);
+        }
+    }
+}
