@@ -3,6 +3,7 @@
 
 use serde::Serialize;
 use std::{net::SocketAddr, sync::Arc};
+use tidegate_certs::{CertificateStatus, Certs};
 use tidegate_config::{Config, Name};
 use tidegate_release::RuntimeState;
 
@@ -31,6 +32,18 @@ pub trait Edge: Send + Sync + 'static {
 
     /// What `/readyz` says: empty when ready, else the reasons why not.
     fn unready(&self) -> Vec<String>;
+}
+
+/// The certificates, as control sees them.
+pub trait Certificates: Send + Sync + 'static {
+    /// Every certificate held or wanted.
+    fn list(&self) -> Vec<CertificateStatus>;
+}
+
+impl Certificates for Certs {
+    fn list(&self) -> Vec<CertificateStatus> {
+        Certs::list(self)
+    }
 }
 
 /// Why a configuration could not be put into force; the old one still serves.
