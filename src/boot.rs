@@ -1,0 +1,393 @@
+//! Starting, upgrading and ending the process.
+
+use crate::{
+    cli,
+    edge::{CertificateList, ProxyEdge},
+    handover::{self, Inheritance, Takeover},
+    logging,
+    process::{self, WorkerSlots},
+};
+use anyhow::{Context, anyhow};
+use std::{
+    io,
+    net::{SocketAddr, TcpListener},
+    num::NonZeroUsize,
+    path::PathBuf,
+    process::ExitCode,
+    sync::{
+        Arc,
+        atomic::{AtomicU8, Ordering::Relaxed},
+    },
+    time::Duration,
+};
+use tidegate_certs::Certs;
+use tidegate_config::{Config, ControlAddress};
+use tidegate_control::{
+    Cause, Document, Files, Plane, Setup, Socket, Source, ports::Edge, twin, unix,
+};
+use tidegate_proxy::Proxy;
+use tidegate_release::Salt;
+use tidegate_store::{Committed, Compare, Op, Revision, Sqlite, Store};
+use tokio::{
+    runtime::Handle,
+    signal::unix::{Signal, SignalKind, signal},
+    sync::{mpsc, oneshot, watch},
+};
+
+/// The lease of the process that orders certificates.
+const LEADER: &str = "leader";
+const LEADER_TTL: Duration = Duration::from_secs(15);
+/// A process that takes over waits this long for its first health checks.
+const FIRST_CHECKS: Duration = Duration::from_secs(10);
+
+/// What to start with.
+pub(crate) struct Launch {
+    pub(crate) source: Arc<dyn Source>,
+    pub(crate) document: Document,
+    /// Take the sockets of the process in service.
+    pub(crate) upgrade: bool,
+    /// Called once everything is in force.
+    pub(crate) started: Box<dyn FnOnce(&Started) + Send>,
+}
+
+/// What is known once everything is in force.
+pub(crate) struct Started {
+    pub(crate) proxy: Proxy,
+    pub(crate) certs: Certs,
+    /// Where the control API listens on TCP, if it does.
+    pub(crate) control: Option<SocketAddr>,
+}
+
+/// `tidegate run`.
+pub(crate) fn run(args: &cli::Run) -> ExitCode {
+    let source = Files(args.config.clone());
+    let document = match source.load() {
+        Ok(document) => document,
+        Err(faults) => {
+            faults.iter().for_each(|fault| eprintln!("{fault}"));
+            eprintln!("tidegate: {} faults; nothing was started", faults.len());
+            return ExitCode::FAILURE;
+        }
+    };
+    logging::start(&document.config.log);
+    for warning in &document.warnings {
+        tracing::warn!("{warning}");
+    }
+    let source = Arc::new(source);
+    launch(Launch { source, document, upgrade: args.upgrade, started: Box::new(|_| {}) })
+}
+
+/// Runs the process to its end.
+pub(crate) fn launch(launch: Launch) -> ExitCode {
+    match try_launch(launch) {
+        Ok(code) => code,
+        Err(error) => {
+            tracing::error!("{error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn try_launch(launch: Launch) -> anyhow::Result<ExitCode> {
+    raise_descriptor_limit();
+    let config = Arc::clone(&launch.document.config);
+    let state = config.control.state.clone();
+    let (inheritance, takeover) = match launch.upgrade {
+        true => {
+            let (inheritance, takeover) = handover::take_over(&state.join(handover::SOCKET))?;
+            (inheritance, Some(takeover))
+        }
+        false => (Inheritance::default(), None),
+    };
+    let Inheritance { listeners, control } = inheritance;
+    let control = if takeover.is_some() { control } else { bind_control(&config)? };
+    let access = logging::access(&config.log)?;
+    let workers = match config.server.workers {
+        Some(workers) => workers,
+        None => std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN),
+    };
+    let (done, is_done) = watch::channel(false);
+    let code = Arc::new(AtomicU8::new(0));
+    let outcome = Arc::clone(&code);
+    process::host(workers, is_done, |background, slots| async move {
+        let parts = Parts { launch, takeover, listeners, control, access, workers, state };
+        if let Err(error) = Box::pin(serve(parts, background, slots)).await {
+            tracing::error!("{error:#}");
+            outcome.store(1, Relaxed);
+        }
+        done.send_replace(true);
+    });
+    Ok(ExitCode::from(code.load(Relaxed)))
+}
+
+/// What `serve` composes.
+struct Parts {
+    launch: Launch,
+    takeover: Option<Takeover>,
+    listeners: Vec<tidegate_proxy::Sockets>,
+    control: Vec<Socket>,
+    access: Option<tidegate_proxy::AccessLog>,
+    workers: NonZeroUsize,
+    state: PathBuf,
+}
+
+/// The control plane's work, from start to end.
+async fn serve(
+    parts: Parts,
+    background: oneshot::Receiver<Handle>,
+    slots: WorkerSlots,
+) -> anyhow::Result<()> {
+    let background = background.await.context("the background runtime did not start")?;
+    let Launch { source, document, started, .. } = parts.launch;
+    let config = Arc::clone(&document.config);
+    let node = node_name();
+    let registry = prometheus::Registry::new();
+
+    let directory = parts.state.clone();
+    let opened = tokio::task::spawn_blocking(move || Sqlite::open(&directory)).await?;
+    let (sqlite, notices) = opened?;
+    for notice in notices {
+        tracing::warn!("{notice}");
+    }
+    let store: Arc<dyn Store> = Arc::new(sqlite.clone());
+    let salt = salt(&*store).await?;
+    let options = tidegate_certs::Options::new(Arc::clone(&store), registry.clone(), node.clone());
+    let certs = Certs::open(options).await?;
+    for notice in certs.notices() {
+        tracing::warn!("{notice}");
+    }
+
+    let options = tidegate_proxy::Options {
+        workers: parts.workers,
+        rate_limit_keys: config.server.rate_limit_keys,
+        salt,
+        certs: certs.clone(),
+        access: parts.access,
+        background: background.clone(),
+        inherited: parts.listeners,
+    };
+    let (proxy, tasks) = Proxy::new(options, &config, &registry)?;
+    for (slot, task) in slots.into_iter().zip(tasks) {
+        slot.send(task).map_err(|_| anyhow!("a worker did not start"))?;
+    }
+
+    let edge = Arc::new(ProxyEdge(proxy.clone()));
+    let setup = Setup {
+        edge: Arc::clone(&edge) as Arc<dyn Edge>,
+        store: Arc::clone(&store),
+        source,
+        certificates: Arc::new(CertificateList(certs.clone())),
+        registry,
+        node: node.clone(),
+        version: env!("CARGO_PKG_VERSION"),
+        hosts: Vec::new(),
+    };
+    let plane = Plane::start(setup, document).await?;
+
+    let (stop, stopped) = watch::channel(false);
+    let (leader, is_leader) = watch::channel(false);
+    background.spawn({
+        let (certs, stopped) = (certs.clone(), stopped.clone());
+        async move { certs.maintain(is_leader, stopped).await }
+    });
+    let lead = tokio::spawn(lead(Arc::clone(&store), node, leader, stopped.clone()));
+    tokio::spawn(Arc::clone(&plane).background(stopped.clone()));
+
+    let control_address = parts.control.iter().find_map(|socket| match socket {
+        Socket::Control(listener) => listener.local_addr().ok(),
+        _ => None,
+    });
+    let offered = parts.control.iter().map(copy).collect::<io::Result<Vec<_>>>()?;
+    let api = tokio::spawn(tidegate_control::serve(plane.clone(), parts.control, stopped.clone()));
+    started(&Started { proxy: proxy.clone(), certs, control: control_address });
+
+    if let Some(takeover) = parts.takeover {
+        first_checks(&*edge).await;
+        let ready = tokio::task::spawn_blocking(move || takeover.ready()).await?;
+        ready.context("the old process does not let go; this one ends")?;
+        tracing::info!("took over from the process before");
+    }
+    let taken = offer_sockets(&parts.state, proxy.clone(), offered)?;
+
+    let handed_over = until_the_end(&plane, taken).await?;
+    let drain = plane.view().document.config.server.drain;
+    tracing::info!(?drain, handed_over, "draining");
+    // A successor has the control sockets; callers without one see the drain to its end.
+    if handed_over {
+        stop.send_replace(true);
+    }
+    tokio::select! {
+        () = proxy.drain(handed_over, drain) => {}
+        () = told_again() => tracing::warn!("told again to end: not waiting for connections"),
+    }
+    stop.send_replace(true);
+    let _ = lead.await;
+    let _ = tokio::time::timeout(Duration::from_secs(5), api).await;
+    let _ = tokio::time::timeout(Duration::from_secs(5), sqlite.close()).await;
+    tracing::info!("ended");
+    Ok(())
+}
+
+/// Waits for SIGTERM, SIGINT or a successor, reloading on SIGHUP. True: handed over.
+async fn until_the_end(plane: &Plane, mut taken: mpsc::Receiver<()>) -> anyhow::Result<bool> {
+    let [mut term, mut int, mut hup] =
+        [SignalKind::terminate(), SignalKind::interrupt(), SignalKind::hangup()].map(signal);
+    let (term, int, hup) = (listen(&mut term)?, listen(&mut int)?, listen(&mut hup)?);
+    loop {
+        tokio::select! {
+            _ = term.recv() => return Ok(false),
+            _ = int.recv() => return Ok(false),
+            Some(()) = taken.recv() => return Ok(true),
+            // What went wrong is logged, counted and shown in the status by the plane.
+            _ = hup.recv() => drop(plane.reload(Cause::Signal).await),
+        }
+    }
+}
+
+fn listen(signal: &mut io::Result<Signal>) -> anyhow::Result<&mut Signal> {
+    signal.as_mut().map_err(|error| anyhow!("signals cannot be received: {error}"))
+}
+
+/// A second SIGTERM or SIGINT.
+async fn told_again() {
+    let (term, int) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()));
+    let (Ok(mut term), Ok(mut int)) = (term, int) else { return std::future::pending().await };
+    tokio::select! {
+        _ = term.recv() => {}
+        _ = int.recv() => {}
+    }
+}
+
+/// Keeps the lease for as long as this process is the one in service.
+async fn lead(
+    store: Arc<dyn Store>,
+    node: String,
+    leader: watch::Sender<bool>,
+    mut stopped: watch::Receiver<bool>,
+) {
+    let mut held = None;
+    loop {
+        match store.acquire(LEADER, &node, LEADER_TTL).await {
+            Ok(lease) => {
+                leader.send_if_modified(|leads| {
+                    let changed = *leads != lease.is_some();
+                    *leads = lease.is_some();
+                    changed
+                });
+                held = lease;
+            }
+            Err(error) => tracing::warn!(%error, "the leader's lease cannot be renewed"),
+        }
+        tokio::select! {
+            () = tokio::time::sleep(LEADER_TTL / 3) => {}
+            _ = stopped.wait_for(|stopped| *stopped) => break,
+        }
+    }
+    leader.send_replace(false);
+    if let Some(lease) = held {
+        // A successor waits for it to expire otherwise.
+        let _ = store.release(&lease).await;
+    }
+}
+
+/// The installation's secret: made once, kept in the store.
+async fn salt(store: &dyn Store) -> anyhow::Result<Salt> {
+    const KEY: &str = "installation/salt";
+    let fresh = rand::random::<[u8; 16]>().to_vec();
+    let compare = Compare::Revision { key: KEY.into(), is: Revision(0) };
+    let op = Op::Put { key: KEY.into(), value: fresh.clone() };
+    let bytes = match store.txn(vec![compare], vec![op]).await? {
+        Committed::Yes(_) => fresh,
+        Committed::No => store.get(KEY).await?.map(|entry| entry.value).unwrap_or_default(),
+    };
+    let halves = bytes.split_first_chunk::<8>().and_then(|(a, b)| Some((*a, b.try_into().ok()?)));
+    let (a, b) = halves.with_context(|| format!("the store's `{KEY}` is damaged"))?;
+    Ok(Salt(u64::from_le_bytes(a), u64::from_le_bytes(b)))
+}
+
+async fn first_checks(edge: &dyn Edge) {
+    let wait = async {
+        while !edge.unready().is_empty() {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    if tokio::time::timeout(FIRST_CHECKS, wait).await.is_err() {
+        tracing::warn!(reasons = ?edge.unready(), "taking over before every endpoint is checked");
+    }
+}
+
+fn offer_sockets(
+    state: &std::path::Path,
+    proxy: Proxy,
+    control: Vec<Socket>,
+) -> anyhow::Result<mpsc::Receiver<()>> {
+    let (taken, was_taken) = mpsc::channel(1);
+    let path = state.join(handover::SOCKET);
+    let listener = match unix::listen(&path) {
+        Ok(listener) => listener,
+        Err(error) => {
+            tracing::warn!(%error, "no upgrade without downtime is possible");
+            std::mem::forget(taken); // nobody will ever take over
+            return Ok(was_taken);
+        }
+    };
+    let give = move || {
+        let control = control.iter().map(copy).collect::<io::Result<_>>()?;
+        Ok(Inheritance { listeners: proxy.sockets()?, control })
+    };
+    std::thread::Builder::new()
+        .name("handover".into())
+        .spawn(move || handover::offer(listener, give, &taken))?;
+    Ok(was_taken)
+}
+
+fn copy(socket: &Socket) -> io::Result<Socket> {
+    Ok(match socket {
+        Socket::Control(listener) => Socket::Control(listener.try_clone()?),
+        Socket::ControlUnix(listener) => Socket::ControlUnix(listener.try_clone()?),
+        Socket::Probes(listener) => Socket::Probes(listener.try_clone()?),
+    })
+}
+
+fn bind_control(config: &Config) -> anyhow::Result<Vec<Socket>> {
+    let mut sockets = Vec::new();
+    match &config.control.address {
+        ControlAddress::Tcp(address) => {
+            let listener = bind_tcp("control.address", *address)?;
+            let bound = listener.local_addr()?;
+            sockets.push(Socket::Control(listener));
+            match twin::open(bound, &twin::Surroundings::here()) {
+                Ok(twin) => sockets.extend(twin.map(Socket::ControlUnix)),
+                Err(error) => tracing::warn!(%error, "the CLI needs a token on this machine"),
+            }
+        }
+        ControlAddress::Unix(path) => {
+            let listener = unix::listen(path).context("control.address")?;
+            sockets.push(Socket::ControlUnix(listener));
+        }
+    }
+    if let Some(address) = config.control.probes {
+        sockets.push(Socket::Probes(bind_tcp("control.probes", address)?));
+    }
+    Ok(sockets)
+}
+
+fn bind_tcp(key: &str, address: SocketAddr) -> anyhow::Result<TcpListener> {
+    TcpListener::bind(address).with_context(|| format!("{key}: {address} cannot be bound"))
+}
+
+/// Connections are descriptors; the hard limit is there to be used.
+fn raise_descriptor_limit() {
+    use rustix::process::{Resource, getrlimit, setrlimit};
+    let mut limit = getrlimit(Resource::Nofile);
+    limit.current = limit.maximum;
+    if let Err(error) = setrlimit(Resource::Nofile, limit) {
+        tracing::warn!(%error, "the limit on open files cannot be raised");
+    }
+}
+
+/// Host name and process id: two processes of an upgrade are two nodes.
+fn node_name() -> String {
+    let uname = rustix::system::uname();
+    format!("{}/{}", uname.nodename().to_string_lossy(), std::process::id())
+}
