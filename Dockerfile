@@ -1,0 +1,71 @@
+# syntax=docker/dockerfile:1
+#
+# Tidegate in a small image, as nobody.
+#
+#   docker build -t tidegate .
+#   docker run -p 80:80 -p 443:443 \
+#     -v ./tidegate.toml:/etc/tidegate/tidegate.toml:ro \
+#     -v ./crs:/etc/tidegate/crs:ro \
+#     -v tidegate-state:/var/lib/tidegate tidegate
+#
+# /etc/tidegate/tidegate.toml  your document; merged over /etc/tidegate/image.toml, which puts the
+#                              control API on a socket inside the container and the probes on 9181
+# /etc/tidegate/conf.d         for `include = ["conf.d/*.toml"]`
+# /etc/tidegate/crs            a Core Rule Set, unpacked: the directory that holds crs-setup.conf
+#                              and rules/; mount it, or COPY it in an image FROM this one
+# /var/lib/tidegate            state: certificates, keys, weights. Keep it in a volume.
+#
+# Docker lets a container's nobody bind ports 80 and 443. Where it does not (Kubernetes without
+# the sysctl net.ipv4.ip_unprivileged_port_start=0), listen on 8080 and 8443.
+#
+# To pin the bases by digest: --build-arg BUILD=rust@sha256:... --build-arg RUNTIME=...
+
+ARG BUILD=rust:1.95.0-bookworm
+ARG RUNTIME=gcr.io/distroless/cc-debian12:nonroot
+
+FROM ${BUILD} AS build
+WORKDIR /build
+
+# Downloaded crates and compiled ones are kept beside the layers: a change of the sources compiles
+# what it touched, a change of the lock file what it brought.
+COPY . .
+RUN --mount=type=cache,target=/usr/local/cargo/registry \
+    --mount=type=cache,target=/build/target \
+    cargo build --release --locked --bin tidegate \
+    && cp target/release/tidegate /tidegate \
+    && strip --strip-debug /tidegate
+
+# What the final image, which has no shell, cannot make for itself.
+RUN mkdir -p /root-of/etc/tidegate/conf.d /root-of/etc/tidegate/crs \
+             /root-of/var/lib/tidegate /root-of/run/tidegate \
+    && chmod 700 /root-of/var/lib/tidegate \
+    && printf '%s\n' \
+         '[control]' \
+         'address = "unix:/run/tidegate/control.sock"' \
+         'probes = "0.0.0.0:9181"' \
+         'state = "/var/lib/tidegate"' > /root-of/etc/tidegate/image.toml
+
+FROM ${RUNTIME}
+
+LABEL org.opencontainers.image.title="Tidegate" \
+      org.opencontainers.image.description="Edge reverse proxy and traffic manager" \
+      org.opencontainers.image.licenses="Apache-2.0"
+
+COPY --from=build --chown=65532:65532 /root-of/ /
+COPY --from=build /tidegate /usr/local/bin/tidegate
+
+# Where `tidegate status` and the other verbs find the control API.
+ENV TIDEGATE_CONTROL=unix:/run/tidegate/control.sock
+
+USER 65532:65532
+VOLUME /var/lib/tidegate
+EXPOSE 80 443 9181
+STOPSIGNAL SIGTERM
+
+# Over the control socket, as the same user. Docker's default of 10 s to stop cuts a longer drain
+# short: --stop-timeout 40.
+HEALTHCHECK --interval=10s --timeout=3s --start-period=20s --retries=3 \
+    CMD ["/usr/local/bin/tidegate", "status"]
+
+ENTRYPOINT ["/usr/local/bin/tidegate"]
+CMD ["run", "-c", "/etc/tidegate/image.toml", "-c", "/etc/tidegate/tidegate.toml"]

@@ -1,0 +1,206 @@
+//! Certificates from a real ACME server, by both challenges, and what becomes of them.
+
+use crate::support::{
+    Client, Dir, Edge, Load, Origin,
+    client::get_with,
+    eventually, listener,
+    load::Plan,
+    pebble::{Pebble, Settings},
+    port::Port,
+    route, service,
+    tls::client_trusting,
+};
+use rustls_pki_types::CertificateDer;
+use std::{net::SocketAddr, time::Duration};
+
+const NAME: &str = "shop.example.com";
+
+/// Two listeners where pebble will look, and an upstream.
+struct Site {
+    http: Port,
+    https: Port,
+    origin: Origin,
+}
+
+impl Site {
+    async fn new() -> Self {
+        let origin = Origin::start("v1").await.forgetful();
+        Self { http: Port::reserve(), https: Port::reserve(), origin }
+    }
+
+    fn settings(&self) -> Settings {
+        Settings::new(self.http.address(), self.https.address())
+    }
+
+    fn https(&self) -> SocketAddr {
+        self.https.address()
+    }
+
+    /// Plain text redirects; challenges are answered before that.
+    fn config(&self, acme: &str) -> String {
+        let at =
+            |text: String, port: &Port| text.replace("127.0.0.1:0", &port.address().to_string());
+        acme.to_owned()
+            + &at(listener("http"), &self.http)
+            + "redirect_https = true\n"
+            + &at(listener("https"), &self.https)
+            + "tls = {}\n"
+            + &service("app", &[("app", 1, self.origin.address)])
+            + &route("app")
+            + &format!("host = \"{NAME}\"\n")
+    }
+}
+
+/// The certificate shown to a client that trusts only `root`, once there is one.
+async fn certificate(https: SocketAddr, root: &CertificateDer<'static>) -> CertificateDer<'static> {
+    eventually("a certificate of pebble's root", || async {
+        let config = client_trusting([root.clone()], &["h2"]);
+        let mut client = Client::http2(https).tls(config).host(NAME);
+        client.connect().await.ok()?;
+        client.certificate
+    })
+    .await
+}
+
+async fn issued_by(challenge: &str) {
+    let site = Site::new().await;
+    let pebble = Pebble::start(site.settings()).await;
+    let root = pebble.root().await;
+    let edge = Edge::start(&site.config(&pebble.table(&[challenge]))).await;
+    certificate(site.https(), &root).await;
+    for speaks in ["http/1.1", "h2"] {
+        let client =
+            if speaks == "h2" { Client::http2(site.https()) } else { Client::http1(site.https()) };
+        let mut client = client.tls(client_trusting([root.clone()], &[speaks])).host(NAME);
+        let reply = client.get("/").await;
+        assert_eq!((reply.status.as_u16(), reply.version()), (200, "v1"), "{speaks}");
+    }
+    assert_eq!(pebble.issued(), 1, "one name, one certificate");
+    let certificates = edge.api().json("/v1/certificates").await.to_string();
+    assert!(certificates.contains(NAME) && certificates.contains("pebble"), "{certificates}");
+    assert!(!certificates.contains("PRIVATE KEY"), "{certificates}");
+    let expiry = edge.api().metric("tidegate_certificate_expiry_seconds").await;
+    assert!(!expiry.is_empty(), "the certificate's expiry has a metric");
+}
+
+#[tokio::test]
+async fn http_01_gets_a_certificate_that_h1_and_h2_clients_trust() {
+    issued_by("http-01").await;
+}
+
+#[tokio::test]
+async fn tls_alpn_01_gets_a_certificate_that_h1_and_h2_clients_trust() {
+    issued_by("tls-alpn-01").await;
+}
+
+#[tokio::test]
+async fn the_second_challenge_is_tried_when_the_first_cannot_work() {
+    let site = Site::new().await;
+    // TLS-ALPN-01 is looked for where nobody listens.
+    let nowhere = Port::reserve();
+    let pebble = Pebble::start(Settings::new(site.http.address(), nowhere.address())).await;
+    let root = pebble.root().await;
+    let _edge = Edge::start(&site.config(&pebble.table(&["tls-alpn-01", "http-01"]))).await;
+    certificate(site.https(), &root).await;
+}
+
+#[tokio::test]
+async fn certificates_survive_a_restart_without_the_authority() {
+    let site = Site::new().await;
+    let mut pebble = Pebble::start(site.settings()).await;
+    let root = pebble.root().await;
+    let config = site.config(&pebble.table(&["http-01"]));
+    let mut edge = Edge::start(&config).await;
+    let first = certificate(site.https(), &root).await;
+    pebble.stop().await;
+    edge.kill().await;
+    let mut edge = edge.restart().await;
+    assert_eq!(certificate(site.https(), &root).await, first, "the same one, from the store");
+
+    // And through an upgrade.
+    let mut old = edge.upgrade().await;
+    assert!(old.wait_exit().await.success());
+    assert_eq!(certificate(site.https(), &root).await, first);
+}
+
+#[tokio::test]
+async fn a_renewal_is_swapped_in_under_load() {
+    let site = Site::new().await;
+    let settings = Settings { validity: Duration::from_secs(60), ..site.settings() };
+    let pebble = Pebble::start(settings).await;
+    let root = pebble.root().await;
+    let config = site.config(&(pebble.table(&["http-01"]) + "renew_at_percent = 90\n"));
+    let _edge = Edge::start(&config).await;
+    let first = certificate(site.https(), &root).await;
+
+    let trusting = |alpn| client_trusting([root.clone()], &[alpn]);
+    let plan = Plan {
+        tls: Some([trusting("http/1.1"), trusting("h2")]),
+        host: NAME.to_owned(),
+        ..Plan::plain(site.https(), 4)
+    };
+    let load = Load::start(plan).await;
+    eventually("a renewed certificate", || async {
+        (certificate(site.https(), &root).await != first).then_some(())
+    })
+    .await;
+    load.await_answers(100).await;
+    let report = load.stop().await;
+    println!("{}", report.summary());
+    report.assert_nothing_failed();
+    report.assert_no_connection_closed();
+}
+
+#[tokio::test]
+async fn names_come_and_go_with_the_document() {
+    let site = Site::new().await;
+    let pebble = Pebble::start(site.settings()).await;
+    let root = pebble.root().await;
+    let config = site.config(&pebble.table(&["http-01"]));
+    let edge = Edge::start(&config).await;
+    certificate(site.https(), &root).await;
+    let both = format!("hosts = [\"{NAME}\", \"blog.example.com\"]");
+    edge.reload(&config.replace(&format!("host = \"{NAME}\""), &both)).await;
+    eventually("the new name's certificate", || async {
+        let config = client_trusting([root.clone()], &["h2"]);
+        let mut client = Client::http2(site.https()).tls(config).host("blog.example.com");
+        client.connect().await.ok()
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn challenges_nobody_ordered_are_not_answered() {
+    let site = Site::new().await;
+    let pebble = Pebble::start(site.settings()).await;
+    let _edge = Edge::start(&site.config(&pebble.table(&["http-01"]))).await;
+    let path = "/.well-known/acme-challenge/forged-token";
+    let reply = get_with(site.http.address(), path, &[("host", NAME)]).await;
+    assert!([404, 308].contains(&reply.status.as_u16()), "{}", reply.status);
+    // A scanner's names are no reason to order anything.
+    for number in 0..20 {
+        let mut client = Client::http2(site.https())
+            .tls(client_trusting([pebble.root().await], &["h2"]))
+            .host(&format!("scan{number}.example.com"));
+        assert!(client.connect().await.is_err());
+    }
+    let root = pebble.root().await;
+    certificate(site.https(), &root).await;
+    assert_eq!(pebble.issued(), 1);
+}
+
+#[tokio::test]
+async fn an_authority_that_refuses_is_told_and_others_are_tried() {
+    let site = Site::new().await;
+    let pebble = Pebble::start(site.settings()).await;
+    let root = pebble.root().await;
+    let nobody = Port::reserve();
+    let two = format!(
+        "issuers = [{{ name = \"gone\", directory = \"https://{}/dir\" }}, {{",
+        nobody.address()
+    );
+    let table = pebble.table(&["http-01"]).replace("issuers = [{", &two);
+    let edge = Edge::start_in(Dir::new(), &site.config(&table)).await;
+    certificate(site.https(), &root).await;
+    edge.logs().await_log(&["gone", NAME]).await;
+}

@@ -1,0 +1,33 @@
+//! Stories about the real binary, end to end.
+//!
+//! Each module is a part of what Tidegate promises; each test starts its own upstreams and its
+//! own edge and can run beside all others.
+#![expect(unreachable_pub, reason = "a test binary has no outside")]
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on panics; that is its verdict")]
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod reasons;
+
+mod acme;
+mod bad_input;
+mod balancing;
+mod certificates;
+mod cli;
+mod control;
+mod demo;
+mod ending;
+mod forwarding;
+mod http2_attacks;
+mod limits;
+mod nothing_drops;
+mod observing;
+mod proxying;
+mod reload;
+mod rig;
+mod routing;
+mod smuggling;
+mod soak;
+mod streaming;
+mod timeouts;

@@ -1,0 +1,186 @@
+//! A new configuration comes into force whole, or not at all.
+
+use crate::support::{
+    Client, Edge, Origin, RawClient, eventually, get, listener, route, service, text::simple,
+};
+
+/// The smallest edge, answering with `word` instead of asking an upstream.
+fn says(word: &str) -> String {
+    listener("http") + &format!("\n[routes.all]\nrespond = {{ status = 200, body = \"{word}\" }}\n")
+}
+
+async fn until_it_says(edge: &Edge, word: &str) {
+    let http = edge.address("http").await;
+    eventually(&format!("the answer `{word}`"), || async {
+        (get(http, "/").await.text() == word).then_some(())
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn the_file_is_watched() {
+    let edge = Edge::start(&says("one")).await;
+    let http = edge.address("http").await;
+    edge.write_config(&says("two"));
+    until_it_says(&edge, "two").await;
+    assert_eq!(edge.address("http").await, http, "an unchanged listener stays where it is");
+
+    // Written in place, as `cp` and some editors do.
+    std::fs::write(edge.dir.path("edge.toml"), says("three")).unwrap();
+    until_it_says(&edge, "three").await;
+}
+
+#[tokio::test]
+async fn sighup_reads_the_file_again() {
+    let edge = Edge::start(&says("one")).await;
+    edge.write_config(&says("two"));
+    edge.sighup();
+    until_it_says(&edge, "two").await;
+}
+
+#[tokio::test]
+async fn the_api_answers_after_the_swap() {
+    let edge = Edge::start(&says("one")).await;
+    let http = edge.address("http").await;
+    let (mut h1, mut h2) = (Client::http1(http), Client::http2(http));
+    for number in 0..10 {
+        let word = format!("number {number}");
+        edge.reload(&says(&word)).await;
+        for client in [&mut h1, &mut h2] {
+            assert_eq!(client.get("/").await.text(), word, "the very next request");
+            assert_eq!(client.opened, 1, "on the old connection");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_faulty_file_changes_nothing_and_every_fault_is_told() {
+    let edge = Edge::start(&says("good")).await;
+    let http = edge.address("http").await;
+    let bad = says("bad") + "colour = \"red\"\n[routes.second]\nservice = \"nowhere\"\n";
+    edge.write_config(&bad);
+    let reply = edge.api().reload().await;
+    assert!(reply.status.is_client_error(), "{} {}", reply.status, reply.text());
+    assert_eq!(reply.header("content-type"), Some("application/problem+json"));
+    let text = reply.text();
+    assert!(text.contains("colour") && text.contains("nowhere"), "all faults: {text}");
+    assert!(text.contains("edge.toml:"), "with their place: {text}");
+    assert_eq!(get(http, "/").await.text(), "good");
+
+    edge.sighup();
+    edge.logs().await_log(&["edge.toml:", "nowhere"]).await;
+    assert_eq!(get(http, "/").await.text(), "good");
+    let failures = edge.api().get("/metrics").await.text();
+    assert!(
+        failures.lines().any(|line| line.starts_with("tidegate_") && line.contains("reload")),
+        "{failures}"
+    );
+
+    std::fs::write(edge.dir.path("edge.toml"), b"[listeners.http\n\xff\xfe").unwrap();
+    assert!(edge.api().reload().await.status.is_client_error());
+    std::fs::remove_file(edge.dir.path("edge.toml")).unwrap();
+    assert!(!edge.api().reload().await.status.is_success());
+    assert_eq!(get(http, "/").await.text(), "good");
+    edge.reload(&says("better")).await;
+    assert_eq!(get(http, "/").await.text(), "better");
+}
+
+#[tokio::test]
+async fn listeners_come_and_go() {
+    let edge = Edge::start(&says("all")).await;
+    let first = edge.address("http").await;
+    edge.reload(&(listener("second") + &says("all"))).await;
+    let second = edge.address("second").await;
+    assert_eq!(get(second, "/").await.text(), "all");
+
+    let mut kept = RawClient::connect(second).await;
+    kept.send("GET / HTTP/1.1\r\nHost: app.test\r\n\r\n").await;
+    assert_eq!(kept.response().await.header("connection"), None);
+    edge.reload(&says("fewer")).await;
+    assert_eq!(edge.api().listener("second").await, None);
+    let refused = tokio::net::TcpStream::connect(second).await;
+    assert!(refused.is_err(), "nobody listens there any more");
+    assert_eq!(edge.address("http").await, first);
+
+    // Who was connected gets an answer to the request on its way, then the end.
+    assert!(kept.open(), "an idle connection is not cut");
+    kept.send("GET / HTTP/1.1\r\nHost: app.test\r\n\r\n").await;
+    let last = kept.response().await;
+    assert_eq!((last.status, last.header("connection")), (200, Some("close")));
+    assert!(kept.closed().await);
+}
+
+#[tokio::test]
+async fn a_listener_whose_port_is_taken_is_refused_and_nothing_changes() {
+    let taken = Origin::start("other").await;
+    let edge = Edge::start(&says("good")).await;
+    let second = format!("\n[listeners.second]\naddress = \"{}\"\n", taken.address);
+    edge.write_config(&(second + &says("bad")));
+    let reply = edge.api().reload().await;
+    assert!(!reply.status.is_success());
+    let text = reply.text();
+    assert!(text.contains("second") && text.contains(&taken.address.port().to_string()), "{text}");
+    assert_eq!(get(edge.address("http").await, "/").await.text(), "good");
+}
+
+#[tokio::test]
+async fn a_change_of_endpoints_lets_requests_in_flight_finish() {
+    let (old, new) = (Origin::start("old").await, Origin::start("new").await);
+    let gate = crate::support::origin::Gate::default();
+    old.on("/held", crate::support::Act::Gate(gate.clone()));
+    let edge = Edge::start(&simple(old.address)).await;
+    let http = edge.address("http").await;
+    let held = tokio::spawn(async move { get(http, "/held").await });
+    old.await_requests(1).await;
+    get(http, "/pooled").await;
+    edge.reload(&simple(new.address)).await;
+    assert_eq!(get(http, "/").await.version(), "new");
+    old.await_connections(1).await; // the idle one in the pool has been closed
+    gate.open();
+    assert_eq!(held.await.unwrap().version(), "old");
+    old.await_connections(0).await;
+}
+
+#[tokio::test]
+async fn includes_and_environment_are_read_again() {
+    let dir = crate::support::Dir::new();
+    std::fs::create_dir(dir.path("conf.d")).unwrap();
+    let route =
+        |word: &str| format!("[routes.all]\nrespond = {{ status = 200, body = \"{word}\" }}\n");
+    std::fs::write(dir.path("conf.d/a.toml"), route("included")).unwrap();
+    let config = "include = [\"conf.d/*.toml\"]\n".to_owned() + &listener("http");
+    let edge = Edge::start_in(dir, &config).await;
+    let http = edge.address("http").await;
+    assert_eq!(get(http, "/").await.text(), "included");
+    std::fs::write(edge.dir.path("conf.d/a.toml"), route("changed")).unwrap();
+    until_it_says(&edge, "changed").await;
+    std::fs::write(
+        edge.dir.path("conf.d/b.toml"),
+        "[routes.more]\npath = \"/more\"\nrespond = { status = 200, body = \"more\" }\n",
+    )
+    .unwrap();
+    eventually("the added file", || async {
+        (get(http, "/more").await.text() == "more").then_some(())
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn two_services_swap_together() {
+    let (a, b) = (Origin::start("a").await, Origin::start("b").await);
+    let config = |first: std::net::SocketAddr| {
+        listener("http")
+            + &service("one", &[("u1", 1, first)])
+            + &service("two", &[("u2", 1, first)])
+            + &(route("one") + "path = \"/one\"\n")
+            + &(route("two") + "path = \"/two\"\n")
+    };
+    let edge = Edge::start(&config(a.address)).await;
+    let http = edge.address("http").await;
+    for (address, name) in [(b.address, "b"), (a.address, "a"), (b.address, "b")] {
+        edge.reload(&config(address)).await;
+        for path in ["/one", "/two"] {
+            assert_eq!(get(http, path).await.version(), name);
+        }
+    }
+}
