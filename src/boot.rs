@@ -2,7 +2,7 @@
 
 use crate::{
     cli,
-    edge::{CertificateList, ProxyEdge},
+    edge::ProxyEdge,
     handover::{self, Inheritance, Takeover},
     logging,
     process::{self, WorkerSlots},
@@ -176,7 +176,7 @@ async fn serve(
         edge: Arc::clone(&edge) as Arc<dyn Edge>,
         store: Arc::clone(&store),
         source,
-        certificates: Arc::new(CertificateList(certs.clone())),
+        certificates: Arc::new(certs.clone()),
         registry,
         node: node.clone(),
         version: env!("CARGO_PKG_VERSION"),

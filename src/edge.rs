@@ -6,11 +6,10 @@ use std::{
     net::{IpAddr, Ipv4Addr},
     sync::Arc,
 };
-use tidegate_certs::{CertificateStatus, Certs};
 use tidegate_config::{Config, Name};
 use tidegate_control::ports::{
-    ApplyError, Certificates, Edge, EndpointStatus, ExplainQuery, ExplainStep, Explanation,
-    ListenerStatus, ServiceStatus, UpstreamStatus, VersionStatus,
+    ApplyError, Edge, EndpointStatus, ExplainQuery, ExplainStep, Explanation, ListenerStatus,
+    ServiceStatus, UpstreamStatus, VersionStatus,
 };
 use tidegate_proxy::{Proxy, Question};
 use tidegate_release::{EndpointAdmin, RuntimeState};
@@ -124,14 +123,5 @@ impl Edge for ProxyEdge {
 
     fn unready(&self) -> Vec<String> {
         self.0.unchecked()
-    }
-}
-
-/// The certificates as the control plane sees them.
-pub(crate) struct CertificateList(pub(crate) Certs);
-
-impl Certificates for CertificateList {
-    fn list(&self) -> Vec<CertificateStatus> {
-        self.0.list()
     }
 }

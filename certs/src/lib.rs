@@ -19,6 +19,7 @@ mod files;
 mod follow;
 mod held;
 mod internal;
+mod job;
 mod listener;
 mod metrics;
 mod name_map;

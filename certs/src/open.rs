@@ -41,8 +41,11 @@ pub(crate) async fn open(options: Options) -> Result<Inner, CertsError> {
     // Only to keep broken ones aside: a fresh account is better than none.
     loader.all::<StoredAccount>(&stored::account_key("")).await?;
     let challenges = Arc::new(Challenges::new(clock.clone()));
-    for (_, challenge) in loader.all::<Challenge>(stored::CHALLENGES).await? {
-        if let Err(cause) = challenges.open(challenge) {
+    for (key, challenge) in loader.all::<Challenge>(stored::CHALLENGES).await? {
+        if challenge.expires <= now.unix_timestamp() {
+            // Left by a process that died.
+            store.txn(vec![], vec![Op::Delete { key }]).await?;
+        } else if let Err(cause) = challenges.open(challenge) {
             tracing::warn!(cause, "a stored challenge cannot be answered");
         }
     }

@@ -73,19 +73,11 @@ pub(crate) fn commit(inner: &Inner, prepared: &Prepared) {
         }
         state.wanted = Arc::clone(&prepared.wanted);
         state.listeners = prepared.listeners.clone();
-        let known = std::mem::take(&mut state.files);
-        state.files = prepared
-            .files
-            .iter()
-            .map(|(pair, loaded)| {
-                let newer = known.get(pair).filter(|known| known.loaded.stamp == loaded.stamp);
-                let fresh = || FilePair::new(loaded.clone());
-                let loaded = newer.map_or_else(fresh, |known| FilePair::new(known.loaded.clone()));
-                (pair.clone(), loaded)
-            })
-            .collect();
-        state.unsaved.extend(prepared.leaves.iter().cloned());
-        for (name, _) in &prepared.leaves {
+        let files = prepared.files.iter();
+        state.files =
+            files.map(|(pair, loaded)| (pair.clone(), FilePair::new(loaded.clone()))).collect();
+        for (name, leaf) in &prepared.leaves {
+            state.unsaved.insert((Origin::Internal, name.clone()), leaf.stored.clone());
             state.internal_errors.remove(name);
         }
         index_files(&state.listeners, &state.files);

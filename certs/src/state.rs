@@ -3,9 +3,8 @@
 
 use crate::{
     files::{Loaded, PairKey, Stamp},
-    internal::Leaf,
     listener::ListenerTls,
-    stored::StoredRetry,
+    stored::{StoredCertificate, StoredRetry},
     table::Origin,
     wanted::Wanted,
 };
@@ -25,8 +24,8 @@ pub(crate) struct State {
     pub(crate) attempts: BTreeMap<String, Attempt>,
     /// Names being ordered by this process.
     pub(crate) ordering: BTreeSet<String>,
-    /// Leaves of the internal CA that are not in the store yet.
-    pub(crate) unsaved: BTreeMap<String, Leaf>,
+    /// Certificates that are served but not in the store yet.
+    pub(crate) unsaved: BTreeMap<(Origin, String), StoredCertificate>,
     /// What is wrong with names of the internal CA.
     pub(crate) internal_errors: BTreeMap<String, String>,
     /// Who issued, for the certificates of authorities.

@@ -66,6 +66,9 @@ pub enum CertificateState {
     Missing,
 }
 
+const SHALLOW: &str = "many clients refuse a wildcard right below a top-level name: name the hosts \
+     in `names` of `tls`";
+
 pub(crate) fn list(inner: &Inner) -> Vec<CertificateStatus> {
     let now = inner.clock.now();
     let table = inner.managed.load();
@@ -97,7 +100,10 @@ pub(crate) fn list(inner: &Inner) -> Vec<CertificateStatus> {
 }
 
 fn internal(state: &State, name: &str, held: Option<&std::sync::Arc<Held>>) -> CertificateStatus {
+    // RFC 6125 leaves it open, webpki and browsers do not.
+    let shallow = name.strip_prefix("*.").is_some_and(|rest| !rest.contains('.'));
     let last_error = state.internal_errors.get(name).cloned();
+    let last_error = last_error.or_else(|| shallow.then(|| SHALLOW.to_owned()));
     match held {
         Some(held) => CertificateStatus {
             next_renewal: Some(rfc3339(held.certificate.renew_at(RENEW_AT_PERCENT))),

@@ -3,7 +3,7 @@
 use crate::{names, table::Origin};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use tidegate_config::{Acme, Config, HostPattern, Listener, Name, Tls};
+use tidegate_config::{Acme, Config, HostPattern, Name, Tls};
 
 /// What the configuration asks for.
 #[derive(Clone, Debug, Default)]
@@ -30,7 +30,7 @@ pub(crate) fn wanted(config: &Config, covered: impl Fn(&Name, &str) -> bool) -> 
     let mut wanted = Wanted { acme: config.acme.clone().map(Arc::new), ..Wanted::default() };
     for (listener_name, listener) in &config.listeners {
         let Some(tls) = &listener.tls else { continue };
-        for pattern in patterns(config, listener_name, listener, tls) {
+        for pattern in patterns(config, listener_name, tls) {
             if !covered(listener_name, &pattern.text) {
                 wanted.add(pattern, tls);
             }
@@ -81,8 +81,7 @@ impl Wanted {
 }
 
 /// Everything `listener` may be asked for by name.
-fn patterns(config: &Config, name: &Name, listener: &Listener, tls: &Tls) -> Vec<Pattern> {
-    debug_assert!(listener.tls.is_some());
+fn patterns(config: &Config, name: &Name, tls: &Tls) -> Vec<Pattern> {
     let hosts = config
         .routes
         .values()
@@ -114,6 +113,52 @@ fn is_public_name(name: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    const CONFIG: &str = r#"
+        [acme]
+        [listeners.http]
+        address = "127.0.0.1:1"
+        [listeners.public]
+        address = "127.0.0.1:2"
+        tls = { names = ["extra.example.com"], default = "covered.example.com" }
+        [listeners.inside]
+        address = "127.0.0.1:3"
+        tls = { issuer = "internal" }
+        [upstreams.u]
+        endpoints = ["127.0.0.1:4"]
+        [services.s.versions]
+        v = { upstream = "u", weight = 1 }
+        [routes.everywhere]
+        hosts = ["shop.example.com", "db.internal"]
+        service = "s"
+        [routes.covered]
+        hosts = ["covered.example.com", "*.example.com"]
+        listeners = ["public"]
+        service = "s"
+        [routes.plain]
+        host = "plain.example.com"
+        listeners = ["http"]
+        service = "s"
+        [routes.inside]
+        hosts = ["*.corp.example.com"]
+        listeners = ["inside"]
+        service = "s"
+    "#;
+
+    #[test]
+    fn names_come_from_routes_listeners_and_defaults_less_what_files_cover() {
+        let config = tidegate_config::parse(CONFIG, "test.toml").unwrap().config;
+        let wanted = wanted(&config, |listener, host| {
+            listener.as_str() == "public" && host == "covered.example.com"
+        });
+        let of = |origin| -> Vec<&str> {
+            let names = wanted.names.iter().filter(|(of, _)| *of == origin);
+            names.map(|(_, name)| name.as_str()).collect()
+        };
+        assert_eq!(of(Origin::Acme), ["extra.example.com", "shop.example.com"]);
+        assert_eq!(of(Origin::Internal), ["*.corp.example.com", "db.internal", "shop.example.com"]);
+        assert_eq!(wanted.impossible.keys().collect::<Vec<_>>(), ["*.example.com"]);
+    }
 
     #[test]
     fn only_full_host_names_can_be_ordered() {

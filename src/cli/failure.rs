@@ -10,6 +10,8 @@ pub(crate) enum Failure {
     Usage(String),
     /// The API was not reached or said no: exit code 1.
     Client(Box<ClientError>),
+    /// What was asked for, and it is bad news: printed like any answer, but with exit code 1.
+    Found(String),
     /// Anything else: exit code 1.
     Other(String),
 }
@@ -19,7 +21,7 @@ impl Failure {
     pub(crate) fn code(&self) -> u8 {
         match self {
             Self::Usage(_) => 2,
-            Self::Client(_) | Self::Other(_) => 1,
+            Self::Client(_) | Self::Found(_) | Self::Other(_) => 1,
         }
     }
 }
@@ -27,7 +29,9 @@ impl Failure {
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Usage(message) | Self::Other(message) => f.write_str(message),
+            Self::Usage(message) | Self::Found(message) | Self::Other(message) => {
+                f.write_str(message)
+            }
             Self::Client(error) => client(error, f),
         }
     }

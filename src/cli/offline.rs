@@ -29,7 +29,7 @@ pub(super) fn check(check: &Check, as_json: bool) -> Result<String, Failure> {
         (Ok(loaded), false) => Ok(valid(&loaded)),
         (Err(faults), true) => {
             let faults: Vec<&Fault> = faults.iter().collect();
-            Err(Failure::Other(verbs::json(&json!({ "valid": false, "faults": faults }))?))
+            Err(Failure::Found(verbs::json(&json!({ "valid": false, "faults": faults }))?))
         }
         (Err(faults), false) => Err(Failure::Other(invalid(&faults))),
     }

@@ -38,10 +38,12 @@ pub(crate) enum Verb {
 pub(crate) async fn execute(remote: &Remote, verb: &Verb) -> ExitCode {
     let outcome = match carry_out(remote, verb).await {
         Ok(text) => print(&text),
+        Err(Failure::Found(text)) => print(&text).and(Err(Failure::Found(text))),
         Err(failure) => Err(failure),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
+        Err(failure @ Failure::Found(_)) => ExitCode::from(failure.code()),
         Err(failure) => {
             // Nowhere is left to complain to.
             let _ = writeln!(io::stderr(), "error: {failure}");

@@ -3,7 +3,7 @@
 use super::{
     failure::{Failure, Scope},
     http::Transport,
-    jws,
+    register,
 };
 use crate::stored::{self, StoredAccount, Unreadable};
 use base64::prelude::{BASE64_STANDARD as BASE64, Engine};
@@ -57,7 +57,7 @@ pub(super) async fn account(
                 return Ok(account);
             }
             _ => {
-                let register = jws::register(
+                let register = register::register(
                     transport,
                     &issuer.directory,
                     &secret,

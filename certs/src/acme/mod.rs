@@ -3,8 +3,8 @@
 mod account;
 mod failure;
 mod http;
-mod jws;
 mod order;
+mod register;
 
 pub(crate) use failure::Failure;
 
@@ -102,7 +102,7 @@ impl Orders {
             let scope = Scope::Authority;
             return Err(Failure { text, scope, retry_after: Some(wait) });
         }
-        match self.try_challenges(name, acme, issuer, &transport, None).await {
+        let outcome = match self.try_challenges(name, acme, issuer, &transport, None).await {
             Err((failure, Some(url))) if failure.scope == Scope::Account => {
                 tracing::warn!(
                     authority = issuer.name,
@@ -112,7 +112,8 @@ impl Orders {
                 again.map_err(|(failure, _)| failure)
             }
             other => other.map_err(|(failure, _)| failure),
-        }
+        };
+        outcome.map_err(|failure| Failure { retry_after: transport.held_back(), ..failure })
     }
 
     /// Tries each kind of challenge; with a failure comes the account's URL, if there was one.
@@ -180,7 +181,7 @@ pub(crate) fn check_issuer(issuer: &Issuer) -> Result<(), String> {
         Transport::new(issuer.ca.as_deref())?;
     }
     if let Some(eab) = &issuer.eab {
-        jws::hmac_key(eab)?;
+        register::hmac_key(eab)?;
     }
     Ok(())
 }

@@ -65,7 +65,7 @@ impl Desk<'_> {
     pub(super) async fn place(&self, kind: ChallengeKind) -> Result<StoredCertificate, Failure> {
         let identifiers = [Identifier::Dns(self.name.to_owned())];
         let order = self.timed(self.account.new_order(&NewOrder::new(&identifiers))).await?;
-        let mut order = order.map_err(|error| self.failure(&error, None))?;
+        let mut order = order.map_err(|error| Failure::of(&error, None))?;
         let opened = self.prove(&mut order, kind).await;
         let ready = match &opened {
             Ok(_) => self.until_validated(&mut order, kind).await,
@@ -93,7 +93,7 @@ impl Desk<'_> {
         let mut opened = Vec::new();
         let mut authorizations = order.authorizations();
         while let Some(authorization) = self.timed(authorizations.next()).await? {
-            let mut authorization = authorization.map_err(|error| self.failure(&error, None))?;
+            let mut authorization = authorization.map_err(|error| Failure::of(&error, None))?;
             match authorization.status {
                 AuthorizationStatus::Valid => continue,
                 AuthorizationStatus::Pending => {}
@@ -112,7 +112,7 @@ impl Desk<'_> {
             self.open(kind, &token, answer).await?;
             opened.push(token.clone());
             let ready = match self.timed(challenge.set_ready()).await {
-                Ok(ready) => ready.map_err(|error| self.failure(&error, Some(kind))),
+                Ok(ready) => ready.map_err(|error| Failure::of(&error, Some(kind))),
                 Err(late) => Err(late),
             };
             if let Err(failure) = ready {
@@ -193,7 +193,7 @@ impl Desk<'_> {
             })?;
             self.timed(order.finalize_csr(&csr))
                 .await?
-                .map_err(|error| self.failure(&error, None))?;
+                .map_err(|error| Failure::of(&error, None))?;
         }
         let limit = self.schedule.issuance;
         let done = |status| matches!(status, OrderStatus::Valid | OrderStatus::Invalid);
@@ -217,7 +217,7 @@ impl Desk<'_> {
             }
         }
         let chain =
-            self.timed(order.certificate()).await?.map_err(|error| self.failure(&error, None))?;
+            self.timed(order.certificate()).await?.map_err(|error| Failure::of(&error, None))?;
         let chain = chain
             .ok_or_else(|| Failure::new(Scope::Authority, "the authority sent no certificate"))?;
         Ok(StoredCertificate { authority: self.authority.to_owned(), chain, key })
@@ -243,7 +243,7 @@ impl Desk<'_> {
             }
             tokio::time::sleep(wait).await;
             let state = self.timed(order.refresh()).await?;
-            let status = state.map_err(|error| self.failure(&error, None))?.status;
+            let status = state.map_err(|error| Failure::of(&error, None))?.status;
             if done(status) {
                 return Ok(Some(status));
             }
@@ -252,12 +252,6 @@ impl Desk<'_> {
 
     async fn timed<T>(&self, call: impl Future<Output = T>) -> Result<T, Failure> {
         timed(self.schedule.call, call).await
-    }
-
-    fn failure(&self, error: &instant_acme::Error, challenge: Option<ChallengeKind>) -> Failure {
-        let mut failure = Failure::of(error, challenge);
-        failure.retry_after = self.transport.held_back();
-        failure
     }
 }
 

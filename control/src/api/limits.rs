@@ -12,7 +12,7 @@ use std::{sync::Arc, time::Duration};
 use tokio::sync::Semaphore;
 
 /// Requests at once, of the control API (all its sockets together) and of the probes; 503 above.
-/// A caller nobody knows is refused before it can hold one.
+/// A caller nobody knows is refused before its body is read, so it holds none for long.
 pub(crate) const CONCURRENCY: usize = 64;
 /// One request, from its head to its answer's head.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);

@@ -155,9 +155,11 @@ impl Worker {
             if !worked && version == self.version && !self.watchers.lagging() {
                 return Ok(());
             }
-            self.watchers.feed(&self.conn)?;
+            // One state of the tables: another process may commit at any time.
+            let state = self.conn.unchecked_transaction()?;
+            self.watchers.feed(&state)?;
             self.version = version;
-            let revision = schema::counter(&self.conn, "revision")?;
+            let revision = schema::counter(&state, "revision")?;
             if revision != self.copied {
                 self.copier.changed();
                 self.copied = revision;
