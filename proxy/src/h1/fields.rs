@@ -22,21 +22,36 @@ pub(super) fn parse(section: &Bytes, mut at: usize, lines: usize) -> Result<Head
         if end == at {
             break;
         }
-        let (name, value) = line(section, at, end)?;
+        let line = Line::parse(section, at, end)?;
         at += length + 1;
-        if memchr::memchr(b'_', name.as_str().as_bytes()).is_none() {
-            fields.try_append(name, value).map_err(|_| Malformed::TooManyHeaders)?;
+        if !line.dropped {
+            fields.try_append(line.name, line.value).map_err(|_| Malformed::TooManyHeaders)?;
         }
     }
     Ok(fields)
 }
 
-fn line(section: &Bytes, start: usize, end: usize) -> Result<(HeaderName, HeaderValue), Malformed> {
-    let colon = memchr::memchr(b':', &section[start..end]).ok_or(Malformed::Header)? + start;
-    let name = HeaderName::from_bytes(&section[start..colon]).map_err(|_| Malformed::Header)?;
-    let value = trim(section, colon + 1, end);
-    let value = HeaderValue::from_maybe_shared(value).map_err(|_| Malformed::Header)?;
-    Ok((name, value))
+struct Line {
+    name: HeaderName,
+    value: HeaderValue,
+    /// Its name has an underscore.
+    dropped: bool,
+}
+
+impl Line {
+    fn parse(section: &Bytes, start: usize, end: usize) -> Result<Self, Malformed> {
+        // Names are short: a plain loop beats a search made for long texts.
+        let mut dropped = false;
+        let colon = section[start..end].iter().position(|byte| {
+            dropped |= *byte == b'_';
+            *byte == b':'
+        });
+        let colon = start + colon.ok_or(Malformed::Header)?;
+        let name = HeaderName::from_bytes(&section[start..colon]).map_err(|_| Malformed::Header)?;
+        let value = trim(section, colon + 1, end);
+        let value = HeaderValue::from_maybe_shared(value).map_err(|_| Malformed::Header)?;
+        Ok(Self { name, value, dropped })
+    }
 }
 
 /// Without the optional whitespace around it.

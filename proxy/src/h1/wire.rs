@@ -111,6 +111,8 @@ impl<IO: AsyncRead + AsyncWrite + Send + Unpin + 'static> Wire<IO> {
     pub(super) fn begin(self: &Arc<Self>, framing: Framing, expects_continue: bool) -> Body {
         let mut state = self.lock();
         state.ticket += 1;
+        state.abandoned = false;
+        state.interim = Interim::None;
         let left = match framing {
             Framing::Length(length) if length <= state.input.len() as u64 => {
                 state.decoder = Decoder::Length(0);
@@ -120,12 +122,9 @@ impl<IO: AsyncRead + AsyncWrite + Send + Unpin + 'static> Wire<IO> {
             Framing::Chunked => None,
         };
         state.decoder = left.map_or_else(|| Decoder::Chunked(Chunked::new()), Decoder::Length);
-        state.abandoned = false;
-        state.interim = if expects_continue && state.input.is_empty() {
-            Interim::Expected
-        } else {
-            Interim::None
-        };
+        if expects_continue && state.input.is_empty() {
+            state.interim = Interim::Expected;
+        }
         state.body_read = BODY_READ;
         Body::stream(self.clone(), state.ticket, left, self.limits.body_timeout)
     }

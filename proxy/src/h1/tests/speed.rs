@@ -54,6 +54,8 @@ impl AsyncWrite for Endless {
     }
 }
 
+const ROUNDS: usize = 500_000;
+
 #[derive(Clone)]
 struct Fixed;
 
@@ -62,17 +64,21 @@ impl Handler for Fixed {
     type Future = std::future::Ready<Response<Full<Bytes>>>;
 
     fn call(&self, _: Request<Body>) -> Self::Future {
-        static BODY: [u8; 1024] = [b'x'; 1024];
-        let mut response = Response::new(Full::new(Bytes::from_static(&BODY)));
-        let headers = response.headers_mut();
-        headers.insert("content-type", http::HeaderValue::from_static("text/plain"));
-        headers.insert("server", http::HeaderValue::from_static("x"));
-        std::future::ready(response)
+        std::future::ready(response())
     }
 
     fn refuse(&self, malformed: Malformed) -> Response<Bytes> {
         panic!("{malformed}")
     }
+}
+
+fn response() -> Response<Full<Bytes>> {
+    static BODY: [u8; 1024] = [b'x'; 1024];
+    let mut response = Response::new(Full::new(Bytes::from_static(&BODY)));
+    let headers = response.headers_mut();
+    headers.insert("content-type", http::HeaderValue::from_static("text/plain"));
+    headers.insert("server", http::HeaderValue::from_static("x"));
+    response
 }
 
 #[test]
@@ -88,12 +94,27 @@ fn speed() {
         Accept-Encoding: gzip, deflate, br, zstd\r\nAccept-Language: en-US,en;q=0.9\r\nCookie: a=b; c=d; session=0123456789\r\n\r\n";
     const POST: &[u8] =
         b"POST /a HTTP/1.1\r\nHost: example.com\r\nContent-Length: 10\r\n\r\n0123456789";
-    const ROUNDS: usize = 500_000;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
     for (name, request) in [("bare", BARE), ("browser", BROWSER), ("post", POST)] {
-        let io = Endless { request, left: ROUNDS, due: true };
-        let start = Instant::now();
-        runtime.block_on(serve(io, Arc::default(), drain().1, Fixed)).unwrap();
-        println!("{name}: {} ns a request", start.elapsed().as_nanos() / ROUNDS as u128);
+        let io = || Endless { request, left: ROUNDS, due: true };
+        let ours = timed(|| {
+            let serving = serve(io(), Arc::default(), drain().1, Fixed);
+            runtime.block_on(runtime.spawn(serving)).unwrap().unwrap();
+        });
+        let service = hyper::service::service_fn(|_| async { Ok::<_, Infallible>(response()) });
+        let hyper = timed(|| {
+            let serving = hyper::server::conn::http1::Builder::new()
+                .timer(hyper_util::rt::TokioTimer::new())
+                .serve_connection(hyper_util::rt::TokioIo::new(io()), service);
+            // It reads ahead, so that the end comes amid a request.
+            let _ = runtime.block_on(runtime.spawn(serving)).unwrap();
+        });
+        println!("{name}: {ours} ns a request, hyper {hyper}");
     }
+}
+
+fn timed(run: impl FnOnce()) -> u128 {
+    let start = Instant::now();
+    run();
+    start.elapsed().as_nanos() / ROUNDS as u128
 }
