@@ -162,7 +162,7 @@ impl h1::Handler for H1 {
 
     fn call(&self, request: Request<h1::Body>) -> Self::Future {
         let connection = Arc::clone(&self.0);
-        Box::pin(async move { request::serve(&connection, request.map(ClientBody::h1)).await })
+        Box::pin(request::serve(connection, request.map(ClientBody::h1)))
     }
 
     fn refuse(&self, malformed: h1::Malformed) -> Response<Bytes> {
@@ -207,10 +207,9 @@ where
     let connection = Arc::new(connection);
     let service = service_fn(move |request: Request<Incoming>| {
         let connection = Arc::clone(&connection);
-        Box::pin(async move {
-            let request = request.map(|body| ClientBody::h2(body, body_timeout));
-            Ok::<_, Infallible>(request::serve(&connection, request).await)
-        })
+        let request = request.map(|body| ClientBody::h2(body, body_timeout));
+        let response = Box::pin(request::serve(connection, request));
+        async { Ok::<_, Infallible>(response.await) }
     });
     let mut serving = std::pin::pin!(builder.serve_connection(TokioIo::new(io), service));
     let ended = tokio::select! {

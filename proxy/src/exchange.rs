@@ -133,7 +133,7 @@ async fn attempt(
             let (mut sender, stale) = match pooled(upstream, endpoint, worker, fresh).await {
                 Some(sender) => (sender, true),
                 None => {
-                    let connect = connect_h1(upstream, endpoint);
+                    let connect = Box::pin(connect_h1(upstream, endpoint));
                     (within(deadline, connect).await?, false)
                 }
             };
@@ -147,8 +147,13 @@ async fn attempt(
             Ok((response, lease))
         }
         UpstreamProtocol::Http2 => {
-            let connect = connect_h2(upstream, endpoint, worker);
-            let mut sender = within(deadline, connect).await?;
+            let mut sender = match endpoint.pools[worker].h2() {
+                Some(sender) => sender,
+                None => {
+                    let connect = Box::pin(connect_h2(upstream, endpoint, worker));
+                    within(deadline, connect).await?
+                }
+            };
             let sending = sender.try_send_request(assemble(request, Version::HTTP_2));
             let sent = head_in_time(upstream, deadline, sending).await;
             let response = sent.map_err(|error| {

@@ -29,10 +29,14 @@ use tokio::time::Instant;
 pub(crate) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// Answers one request. The answer's body reports when it is over.
+///
+/// The future is allocated per request, so its size is time: what is rare and large on the way
+/// (connecting) is boxed there.
 pub(crate) async fn serve(
-    connection: &Connection,
+    connection: Arc<Connection>,
     request: Request<ClientBody>,
 ) -> Response<ResponseBody> {
+    let connection = &*connection;
     let snapshot = connection.core.snapshot();
     let listening = connection.listening(&snapshot);
     let peer = connection.peer.ip();

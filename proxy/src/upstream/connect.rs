@@ -88,23 +88,19 @@ where
     Ok(sender)
 }
 
-/// The worker's shared HTTP/2 connection, or a fresh one.
+/// A fresh HTTP/2 connection, shared from now on by the worker's requests.
 pub(crate) async fn connect_h2(
     upstream: &Upstream,
     endpoint: &Endpoint,
     worker: usize,
 ) -> Result<H2Sender, ConnectError> {
-    let pool = &endpoint.pools[worker];
-    if let Some(sender) = pool.h2() {
-        return Ok(sender);
-    }
     let sender = match connect(upstream, endpoint).await? {
         Connected::Plain(io) => h2(io).await,
         Connected::Tls(io) => h2(*io).await,
     }?;
     // Two requests may have connected at once; the later one's connection serves from now on.
     if endpoint.keeps_connections() {
-        pool.put_h2(sender.clone());
+        endpoint.pools[worker].put_h2(sender.clone());
     }
     Ok(sender)
 }
