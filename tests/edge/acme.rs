@@ -9,6 +9,7 @@ use crate::support::{
     port::Port,
     route, service,
     tls::client_trusting,
+    wait::eventually_within,
 };
 use rustls_pki_types::CertificateDer;
 use std::{net::SocketAddr, time::Duration};
@@ -126,7 +127,7 @@ async fn certificates_survive_a_restart_without_the_authority() {
 #[tokio::test]
 async fn a_renewal_is_swapped_in_under_load() {
     let site = Site::new().await;
-    let settings = Settings { validity: Duration::from_secs(60), ..site.settings() };
+    let settings = Settings { validity: Duration::from_secs(120), ..site.settings() };
     let pebble = Pebble::start(settings).await;
     let root = pebble.root().await;
     let config = site.config(&(pebble.table(&["http-01"]) + "renew_at_percent = 90\n"));
@@ -140,7 +141,9 @@ async fn a_renewal_is_swapped_in_under_load() {
         ..Plan::plain(site.https(), 4)
     };
     let load = Load::start(plan).await;
-    eventually("a renewed certificate", || async {
+    // Due after a tenth of its life; looked for twice a minute.
+    let patience = Duration::from_secs(75);
+    eventually_within(patience, "a renewed certificate", || async {
         (certificate(site.https(), &root).await != first).then_some(())
     })
     .await;

@@ -64,7 +64,13 @@ async fn a_faulty_file_changes_nothing_and_every_fault_is_told() {
     assert_eq!(reply.header("content-type"), Some("application/problem+json"));
     let text = reply.text();
     assert!(text.contains("colour") && text.contains("nowhere"), "all faults: {text}");
-    assert!(text.contains("edge.toml:"), "with their place: {text}");
+    let faults = reply.json()["errors"].as_array().expect("a list of faults").clone();
+    let place = |fault: &serde_json::Value| {
+        fault["file"].as_str().is_some_and(|file| file.ends_with("/edge.toml"))
+            && fault["line"].is_u64()
+            && fault["column"].is_u64()
+    };
+    assert!(faults.len() == 2 && faults.iter().all(place), "with their place: {text}");
     assert_eq!(get(http, "/").await.text(), "good");
 
     edge.sighup();

@@ -26,7 +26,10 @@ async fn the_most_specific_route_wins() {
         + &answers("exact-path", "host = \"shop.test\"\npath = \"=/cart\"")
         + &answers("regex-path", "host = \"shop.test\"\npath = \"~^/v[0-9]+/\"")
         + &answers("post", "host = \"shop.test\"\npath = \"/cart\"\nmethods = [\"POST\"]")
-        + &answers("beta", "host = \"shop.test\"\npath = \"/cart\"\nheaders = { x-beta = \"1\" }");
+        + &answers(
+            "beta",
+            "host = \"shop.test\"\npath = \"/cart\"\nmethods = [\"GET\"]\nheaders = { x-beta = \"1\" }",
+        );
     let edge = Edge::start(&config).await;
     let mut client = Client::http1(edge.address("http").await);
     for (host, line, headers, expected) in [
