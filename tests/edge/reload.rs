@@ -1,8 +1,10 @@
 //! A new configuration comes into force whole, or not at all.
 
 use crate::support::{
-    Client, Edge, Origin, RawClient, eventually, get, listener, route, service, text::simple,
+    Client, Edge, Origin, RawClient, eventually, frames::FrameClient, get, listener, route,
+    service, text::simple, websocket,
 };
+use tokio::time::Instant;
 
 /// The smallest edge, answering with `word` instead of asking an upstream.
 fn says(word: &str) -> String {
@@ -189,4 +191,30 @@ async fn two_services_swap_together() {
             assert_eq!(get(http, path).await.version(), name);
         }
     }
+}
+
+#[tokio::test]
+async fn streams_of_a_removed_listener_live_until_the_drain_deadline_and_no_longer() {
+    let origin = Origin::start("v1").await;
+    let gate = crate::support::origin::Gate::default();
+    origin.on("/held", crate::support::Act::Gate(gate.clone()));
+    let config = "[server]\nworkers = 2\ndrain = \"2s\"\n".to_owned() + &simple(origin.address);
+    let edge = Edge::start(&(listener("second") + &config)).await;
+    let second = edge.address("second").await;
+    let mut chat = RawClient::connect(second).await;
+    websocket::open(&mut chat, "/chat").await;
+    let mut h2 = FrameClient::connect(second).await;
+    assert!(h2.get(1, "/held").await);
+    let mut h1 = RawClient::connect(second).await;
+    h1.send("GET /held HTTP/1.1\r\nHost: app.test\r\n\r\n").await;
+    origin.await_requests(3).await;
+
+    edge.reload(&config).await;
+    let started = Instant::now();
+    assert_eq!(websocket::say(&mut chat, "still here").await, "still here");
+    chat.read_to_close().await;
+    h1.read_to_close().await;
+    while h2.next().await.is_some() {}
+    let lived = started.elapsed();
+    assert!((1_500..5_000).contains(&lived.as_millis()), "ended after {lived:?} of 2 s");
 }

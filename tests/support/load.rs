@@ -69,6 +69,8 @@ impl Plan {
 pub struct Answer {
     /// When it was sent.
     pub sent: Instant,
+    /// When its answer was complete.
+    pub answered: Instant,
     /// Its status.
     pub status: u16,
     /// Which version answered.
@@ -107,10 +109,10 @@ impl Report {
         by_status
     }
 
-    /// Answers by version, of requests sent from `start` and before `end`.
+    /// Answers by version, of requests sent from `start` on and answered until `end`.
     pub fn versions(&self, start: Instant, end: Instant) -> BTreeMap<String, usize> {
         let mut by_version = BTreeMap::new();
-        for answer in self.answers.iter().filter(|a| (start..end).contains(&a.sent)) {
+        for answer in self.answers.iter().filter(|a| a.sent >= start && a.answered <= end) {
             *by_version.entry(answer.version.clone()).or_default() += 1;
         }
         by_version
@@ -273,6 +275,7 @@ impl Shared {
             report.closed_gracefully += u64::from(closes);
             report.answers.push(Answer {
                 sent,
+                answered: Instant::now(),
                 status: reply.status.as_u16(),
                 version: reply.version().to_owned(),
                 reason: reply.reason().map(str::to_owned),
