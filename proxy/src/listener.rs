@@ -35,7 +35,7 @@ pub struct Sockets {
     pub configured: SocketAddr,
     /// The address bound.
     pub bound: SocketAddr,
-    /// At least one per worker, after [`Sockets::bind`].
+    /// At least one per worker, bound together.
     pub sockets: Vec<TcpListener>,
 }
 

@@ -8,7 +8,7 @@ use tidegate_control::client::{Call, escape};
 /// `tidegate explain`
 #[derive(Clone, Debug, clap::Args)]
 pub(crate) struct Explain {
-    /// The URL a client would ask for, such as https://shop.example.com/cart
+    /// The URL a client would ask for, such as `https://shop.example.com/cart`
     url: String,
     /// The method
     #[arg(short = 'X', long, default_value = "GET")]

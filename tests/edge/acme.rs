@@ -9,6 +9,7 @@ use crate::support::{
     port::Port,
     route, service,
     tls::client_trusting,
+    wait::eventually_within,
 };
 use rustls_pki_types::CertificateDer;
 use std::{net::SocketAddr, time::Duration};
@@ -64,7 +65,7 @@ async fn certificate(https: SocketAddr, root: &CertificateDer<'static>) -> Certi
 
 async fn issued_by(challenge: &str) {
     let site = Site::new().await;
-    let pebble = Pebble::start(site.settings()).await;
+    let pebble = Pebble::start(site.settings());
     let root = pebble.root().await;
     let edge = Edge::start(&site.config(&pebble.table(&[challenge]))).await;
     certificate(site.https(), &root).await;
@@ -98,7 +99,7 @@ async fn the_second_challenge_is_tried_when_the_first_cannot_work() {
     let site = Site::new().await;
     // TLS-ALPN-01 is looked for where nobody listens.
     let nowhere = Port::reserve();
-    let pebble = Pebble::start(Settings::new(site.http.address(), nowhere.address())).await;
+    let pebble = Pebble::start(Settings::new(site.http.address(), nowhere.address()));
     let root = pebble.root().await;
     let _edge = Edge::start(&site.config(&pebble.table(&["tls-alpn-01", "http-01"]))).await;
     certificate(site.https(), &root).await;
@@ -107,12 +108,12 @@ async fn the_second_challenge_is_tried_when_the_first_cannot_work() {
 #[tokio::test]
 async fn certificates_survive_a_restart_without_the_authority() {
     let site = Site::new().await;
-    let mut pebble = Pebble::start(site.settings()).await;
+    let mut pebble = Pebble::start(site.settings());
     let root = pebble.root().await;
     let config = site.config(&pebble.table(&["http-01"]));
     let mut edge = Edge::start(&config).await;
     let first = certificate(site.https(), &root).await;
-    pebble.stop().await;
+    pebble.stop();
     edge.kill().await;
     let mut edge = edge.restart().await;
     assert_eq!(certificate(site.https(), &root).await, first, "the same one, from the store");
@@ -126,8 +127,8 @@ async fn certificates_survive_a_restart_without_the_authority() {
 #[tokio::test]
 async fn a_renewal_is_swapped_in_under_load() {
     let site = Site::new().await;
-    let settings = Settings { validity: Duration::from_secs(60), ..site.settings() };
-    let pebble = Pebble::start(settings).await;
+    let settings = Settings { validity: Duration::from_secs(120), ..site.settings() };
+    let pebble = Pebble::start(settings);
     let root = pebble.root().await;
     let config = site.config(&(pebble.table(&["http-01"]) + "renew_at_percent = 90\n"));
     let _edge = Edge::start(&config).await;
@@ -140,7 +141,9 @@ async fn a_renewal_is_swapped_in_under_load() {
         ..Plan::plain(site.https(), 4)
     };
     let load = Load::start(plan).await;
-    eventually("a renewed certificate", || async {
+    // Due after a tenth of its life; looked for twice a minute.
+    let patience = Duration::from_secs(75);
+    eventually_within(patience, "a renewed certificate", || async {
         (certificate(site.https(), &root).await != first).then_some(())
     })
     .await;
@@ -154,7 +157,7 @@ async fn a_renewal_is_swapped_in_under_load() {
 #[tokio::test]
 async fn names_come_and_go_with_the_document() {
     let site = Site::new().await;
-    let pebble = Pebble::start(site.settings()).await;
+    let pebble = Pebble::start(site.settings());
     let root = pebble.root().await;
     let config = site.config(&pebble.table(&["http-01"]));
     let edge = Edge::start(&config).await;
@@ -172,7 +175,7 @@ async fn names_come_and_go_with_the_document() {
 #[tokio::test]
 async fn challenges_nobody_ordered_are_not_answered() {
     let site = Site::new().await;
-    let pebble = Pebble::start(site.settings()).await;
+    let pebble = Pebble::start(site.settings());
     let _edge = Edge::start(&site.config(&pebble.table(&["http-01"]))).await;
     let path = "/.well-known/acme-challenge/forged-token";
     let reply = get_with(site.http.address(), path, &[("host", NAME)]).await;
@@ -192,7 +195,7 @@ async fn challenges_nobody_ordered_are_not_answered() {
 #[tokio::test]
 async fn an_authority_that_refuses_is_told_and_others_are_tried() {
     let site = Site::new().await;
-    let pebble = Pebble::start(site.settings()).await;
+    let pebble = Pebble::start(site.settings());
     let root = pebble.root().await;
     let nobody = Port::reserve();
     let two = format!(

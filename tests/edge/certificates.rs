@@ -40,7 +40,7 @@ async fn sni_chooses_exact_before_wildcard_before_default() {
     let mut client = Client::http2(address).tls(ca.client(&["h2"])).host("a.b.example.com");
     let refused = client.connect().await.unwrap_err();
     assert!(
-        matches!(&refused, Failure::Connect(why) if why.contains("NotValidForName")),
+        matches!(&refused, Failure::Connect(why) if why.contains("not valid for name")),
         "{refused:?}"
     );
 }
@@ -56,7 +56,7 @@ async fn without_a_default_unknown_names_are_refused_by_tls() {
     let mut stranger = Client::http2(address).tls(ca.client(&["h2"])).host("stranger.example.com");
     let refused = stranger.connect().await.unwrap_err();
     assert!(
-        matches!(&refused, Failure::Connect(why) if why.to_lowercase().contains("unrecognized")),
+        matches!(&refused, Failure::Connect(why) if why.contains("UnrecognisedName")),
         "{refused:?}"
     );
 }
@@ -170,7 +170,7 @@ async fn alpn_offers_what_the_listener_speaks() {
     let origin = Origin::start("v1").await;
     let leaf = ca.issue(&["app.test"]);
     let tls = format!(
-        "protocols = [\"http/1.1\"]\ntls = {{ certificates = [{}] }}",
+        "protocols = [\"http1\"]\ntls = {{ certificates = [{}] }}",
         leaf.table(&dir, "edge")
     );
     let edge = Edge::start_in(dir, &https(&tls, origin.address)).await;

@@ -49,7 +49,8 @@ async fn schema_is_json_schema() {
     assert!(schema["$schema"].is_string());
     for table in ["listeners", "upstreams", "services", "routes", "rate_limits", "acme", "control"]
     {
-        assert!(schema["properties"][table].is_object(), "{table}");
+        let root = &schema["$defs"]["Config"]["properties"];
+        assert!(root[table].is_object(), "{table}");
     }
 }
 
@@ -68,9 +69,15 @@ async fn the_verbs_about_a_running_edge() {
     assert_eq!(get(http, "/").await.version(), "green");
     said(&edge.cli(&["certs"]).await, &[]);
     said(&edge.cli(&["explain", "http://app.test/x"]).await, &["app", "green"]);
-    let output = edge.cli(&["weights", "app", "red=5"]).await;
-    assert_eq!(output.code, 1, "{output:?}");
-    assert!(output.stderr.contains("red"), "{output:?}");
+    for (change, code, word) in [
+        (&["blue=0", "green=5", "red=5"][..], 1, "red"),
+        (&["blue=50"], 2, "green"),
+        (&["blue=0", "green=0"], 1, "0"),
+    ] {
+        let output = edge.cli(&[&["weights", "app"], change].concat()).await;
+        assert_eq!(output.code, code, "{output:?}");
+        assert!(output.stderr.contains(word), "{output:?}");
+    }
 }
 
 #[tokio::test]

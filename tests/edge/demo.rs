@@ -70,7 +70,7 @@ async fn the_commands_it_prints_work_as_printed() {
     // The binary is named as it was started, which may be by its whole path.
     let is_command = |line: &str| {
         let line = line.trim_start();
-        ["curl ", "for ", "watch ", "tidegate "].iter().any(|word| line.starts_with(word))
+        ["curl ", "for ", "watch "].iter().any(|word| line.starts_with(word))
             || line.contains(" weights demo ")
     };
     demo.logs().await_line("the command about weights", |line| line.contains("weights demo")).await;

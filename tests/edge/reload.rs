@@ -1,8 +1,10 @@
 //! A new configuration comes into force whole, or not at all.
 
 use crate::support::{
-    Client, Edge, Origin, RawClient, eventually, get, listener, route, service, text::simple,
+    Client, Edge, Origin, RawClient, eventually, frames::FrameClient, get, listener, route,
+    service, text::simple, websocket,
 };
+use tokio::time::Instant;
 
 /// The smallest edge, answering with `word` instead of asking an upstream.
 fn says(word: &str) -> String {
@@ -64,7 +66,13 @@ async fn a_faulty_file_changes_nothing_and_every_fault_is_told() {
     assert_eq!(reply.header("content-type"), Some("application/problem+json"));
     let text = reply.text();
     assert!(text.contains("colour") && text.contains("nowhere"), "all faults: {text}");
-    assert!(text.contains("edge.toml:"), "with their place: {text}");
+    let faults = reply.json()["errors"].as_array().expect("a list of faults").clone();
+    let place = |fault: &serde_json::Value| {
+        fault["file"].as_str().is_some_and(|file| file.ends_with("/edge.toml"))
+            && fault["line"].is_u64()
+            && fault["column"].is_u64()
+    };
+    assert!(faults.len() == 2 && faults.iter().all(place), "with their place: {text}");
     assert_eq!(get(http, "/").await.text(), "good");
 
     edge.sighup();
@@ -183,4 +191,30 @@ async fn two_services_swap_together() {
             assert_eq!(get(http, path).await.version(), name);
         }
     }
+}
+
+#[tokio::test]
+async fn streams_of_a_removed_listener_live_until_the_drain_deadline_and_no_longer() {
+    let origin = Origin::start("v1").await;
+    let gate = crate::support::origin::Gate::default();
+    origin.on("/held", crate::support::Act::Gate(gate.clone()));
+    let config = "[server]\nworkers = 2\ndrain = \"2s\"\n".to_owned() + &simple(origin.address);
+    let edge = Edge::start(&(listener("second") + &config)).await;
+    let second = edge.address("second").await;
+    let mut chat = RawClient::connect(second).await;
+    websocket::open(&mut chat, "/chat").await;
+    let mut h2 = FrameClient::connect(second).await;
+    assert!(h2.get(1, "/held").await);
+    let mut h1 = RawClient::connect(second).await;
+    h1.send("GET /held HTTP/1.1\r\nHost: app.test\r\n\r\n").await;
+    origin.await_requests(3).await;
+
+    edge.reload(&config).await;
+    let started = Instant::now();
+    assert_eq!(websocket::say(&mut chat, "still here").await, "still here");
+    chat.read_to_close().await;
+    h1.read_to_close().await;
+    while h2.next().await.is_some() {}
+    let lived = started.elapsed();
+    assert!((1_500..5_000).contains(&lived.as_millis()), "ended after {lived:?} of 2 s");
 }

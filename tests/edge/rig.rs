@@ -143,9 +143,9 @@ fn huffman_statuses_are_read() {
 async fn pebble_runs_and_shows_its_root() {
     let (http, tls) = (Port::reserve(), Port::reserve());
     let settings = crate::support::pebble::Settings::new(http.address(), tls.address());
-    let mut pebble = crate::support::pebble::Pebble::start(settings).await;
+    let mut pebble = crate::support::pebble::Pebble::start(settings);
     let first = pebble.root().await;
-    pebble.restart().await;
+    pebble.restart();
     assert_ne!(pebble.root().await, first);
     assert_eq!(pebble.issued(), 0);
 }

@@ -24,9 +24,14 @@ async fn the_most_specific_route_wins() {
         + &answers("prefix", "host = \"shop.test\"\npath = \"/cart\"")
         + &answers("longer-prefix", "host = \"shop.test\"\npath = \"/cart/items\"")
         + &answers("exact-path", "host = \"shop.test\"\npath = \"=/cart\"")
-        + &answers("regex-path", "host = \"shop.test\"\npath = \"~^/v[0-9]+/\"")
+        + &answers("hidden-regex", "host = \"shop.test\"\npath = \"~^/v[0-9]+/\"")
+        + &answers("regex-path", "host = \"api.test\"\npath = \"~^/v[0-9]+/\"")
+        + &answers("later-regex", "host = \"api.test\"\npath = \"~^/v2/\"")
         + &answers("post", "host = \"shop.test\"\npath = \"/cart\"\nmethods = [\"POST\"]")
-        + &answers("beta", "host = \"shop.test\"\npath = \"/cart\"\nheaders = { x-beta = \"1\" }");
+        + &answers(
+            "beta",
+            "host = \"shop.test\"\npath = \"/cart\"\nmethods = [\"GET\"]\nheaders = { x-beta = \"1\" }",
+        );
     let edge = Edge::start(&config).await;
     let mut client = Client::http1(edge.address("http").await);
     for (host, line, headers, expected) in [
@@ -46,7 +51,11 @@ async fn the_most_specific_route_wins() {
         ("shop.test", "GET /cart/items/9", vec![], "longer-prefix"),
         ("shop.test", "GET /cart/itemsx", vec![], "prefix"),
         ("shop.test", "GET /carts", vec![], "exact-host"),
-        ("shop.test", "GET /v2/x", vec![], "regex-path"),
+        // Every prefix comes before every regex, and regexes in the order of their names.
+        ("shop.test", "GET /v2/x", vec![], "exact-host"),
+        ("api.test", "GET /v2/x", vec![], "later-regex"),
+        ("api.test", "GET /v3/x", vec![], "regex-path"),
+        ("api.test", "GET /x/v3/", vec![], "any"),
         ("shop.test", "POST /cart/9", vec![], "post"),
         ("shop.test", "GET /cart/9", vec![("x-beta", "1")], "beta"),
         ("shop.test", "GET /cart/9", vec![("x-beta", "2")], "prefix"),

@@ -17,9 +17,18 @@ fn statuses(response: &RawResponse, allowed: &[u16], what: &str) {
     assert!(allowed.contains(&response.status), "{what}: {}", response.head);
 }
 
-/// Sends each row on a connection of its own: refused with one of the statuses and a reason,
-/// closed after it, nothing of it at the upstream.
-async fn never_forwarded(rows: &[(&str, Vec<u8>, &[u16])]) {
+/// Sends each row on a connection of its own, and behind it what an attacker hopes to smuggle:
+/// refused with one of the statuses and a reason, closed after it, nothing of it at the upstream.
+async fn refused_and_closed(rows: &[(&str, Vec<u8>, &[u16])]) {
+    never_forwarded(rows, true).await;
+}
+
+/// As [`refused_and_closed`] for requests whose end is beyond doubt: the connection may live on.
+async fn refused(rows: &[(&str, Vec<u8>, &[u16])]) {
+    never_forwarded(rows, false).await;
+}
+
+async fn never_forwarded(rows: &[(&str, Vec<u8>, &[u16])], closes: bool) {
     let origin = Origin::start("v1").await;
     let edge = Edge::start(&simple(origin.address)).await;
     let http = edge.address("http").await;
@@ -27,7 +36,9 @@ async fn never_forwarded(rows: &[(&str, Vec<u8>, &[u16])]) {
     for (what, bytes, allowed) in rows {
         let mut client = RawClient::connect(http).await;
         client.send(bytes).await;
-        client.send(SMUGGLED).await;
+        if closes {
+            client.send(SMUGGLED).await;
+        }
         let Some(response) = client.try_response().await else {
             faults.push(format!("{what}: closed without an answer"));
             continue;
@@ -37,9 +48,11 @@ async fn never_forwarded(rows: &[(&str, Vec<u8>, &[u16])]) {
         } else if response.reason().is_none() {
             faults.push(format!("{what}: no reason in {}", response.head));
         }
-        let more = client.read_to_close().await;
-        if !more.is_empty() {
-            faults.push(format!("{what}: a second answer: {}", String::from_utf8_lossy(&more)));
+        if closes {
+            let more = client.read_to_close().await;
+            if !more.is_empty() {
+                faults.push(format!("{what}: a second answer: {}", String::from_utf8_lossy(&more)));
+            }
         }
         let reached = origin.wire_text();
         if reached.contains("/row") || reached.contains("smuggled") {
@@ -63,7 +76,7 @@ async fn ambiguous_framing_is_refused() {
     let both = |te: &str| post(&format!("Content-Length: 5\r\n{te}\r\n"), "0\r\n\r\n");
     let te = |value: &str| post(&format!("Transfer-Encoding:{value}\r\n"), "0\r\n\r\n");
     let cl = |lines: &str| post(lines, "hello");
-    never_forwarded(&[
+    refused_and_closed(&[
         ("CL and TE", both("Transfer-Encoding: chunked"), &[400]),
         (
             "TE and CL",
@@ -123,7 +136,7 @@ async fn broken_heads_are_refused() {
         bytes.extend(b"\r\n\r\n");
         bytes
     };
-    never_forwarded(&[
+    refused_and_closed(&[
         ("bare LF lines", b"GET /row HTTP/1.1\nHost: app.test\n\n".to_vec(), &[400]),
         ("bare LF in a header", header(b"X-A: 1\nX-B: 2"), &[400]),
         ("bare CR in a value", header(b"X-A: 1\rX-B: 2"), &[400]),
@@ -160,7 +173,7 @@ async fn broken_heads_are_refused() {
 #[tokio::test]
 async fn broken_hosts_are_refused() {
     let hosts = |lines: &str| format!("GET /row HTTP/1.1\r\n{lines}\r\n").into_bytes();
-    never_forwarded(&[
+    refused(&[
         ("no Host", hosts(""), &[400]),
         ("two Hosts", hosts("Host: app.test\r\nHost: app.test\r\n"), &[400]),
         ("empty Host", hosts("Host: \r\n"), &[400]),
@@ -178,7 +191,7 @@ async fn broken_hosts_are_refused() {
 async fn bad_paths_are_refused() {
     let get =
         |target: &str| format!("GET {target} HTTP/1.1\r\nHost: app.test\r\n\r\n").into_bytes();
-    never_forwarded(&[
+    refused(&[
         ("above the root", get("/../../row"), &[400]),
         ("above the root, escaped", get("/%2e%2e/row"), &[400]),
         ("hidden dots", get("/a/..;/row"), &[400]),
@@ -188,7 +201,6 @@ async fn bad_paths_are_refused() {
         ("% at the end", get("/row%"), &[400]),
         ("CONNECT", b"CONNECT row:80 HTTP/1.1\r\nHost: app.test\r\n\r\n".to_vec(), &[400, 405]),
         ("TRACE", b"TRACE /row HTTP/1.1\r\nHost: app.test\r\n\r\n".to_vec(), &[405]),
-        ("TRACK", b"TRACK /row HTTP/1.1\r\nHost: app.test\r\n\r\n".to_vec(), &[405]),
     ])
     .await;
 }

@@ -3,7 +3,7 @@
 use super::reasons;
 use crate::support::{
     Act, Client, Edge, Origin, RawClient,
-    client::{Failure, read, request},
+    client::{Failure, read, request, with_headers},
     get, listener,
     origin::Then,
     port::Port,
@@ -17,7 +17,9 @@ use tokio::time::Instant;
 fn with_timeouts(endpoint: SocketAddr, timeouts: &str) -> String {
     listener("http")
         + &upstream("app", &[endpoint])
-        + &format!("timeouts = {{ {timeouts} }}\nretries = {{ attempts = 0 }}\n")
+        + &format!(
+            "timeouts = {{ {timeouts} }}\nretries = {{ attempts = 0 }}\npool = {{ idle = 0 }}\n"
+        )
         + "[services.app.versions.v1]\nupstream = \"app\"\nweight = 1\n"
         + &route("app")
 }
@@ -59,7 +61,7 @@ async fn an_upstream_that_never_answers_is_504_after_the_response_timeout() {
         assert_eq!(client.get("/fine").await.status, 200);
         assert_eq!(client.opened, 1, "the client's connection is not to blame");
     }
-    origin.await_connections(1).await;
+    origin.await_connections(0).await;
 }
 
 #[tokio::test]
@@ -200,6 +202,10 @@ async fn what_is_too_large_is_named() {
     reply.assert_refused(413, reasons::BODY_TOO_LARGE);
     let reply = client.get(&format!("/{}", long(2_000))).await;
     reply.assert_refused(414, reasons::URI_TOO_LONG);
+    let names: Vec<String> = (0..30).map(|n| format!("x-{n}")).collect();
+    let many: Vec<(&str, &str)> = names.iter().map(|name| (&**name, "1")).collect();
+    let reply = client.send(with_headers("GET", "/", &many, "")).await;
+    reply.assert_refused(431, reasons::HEADER_TOO_LARGE);
 }
 
 #[tokio::test]

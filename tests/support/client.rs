@@ -210,6 +210,11 @@ impl Client {
         }
     }
 
+    /// Which HTTP it speaks.
+    pub fn speaks(&self) -> Speaks {
+        self.speaks
+    }
+
     /// Whether the connection is still there, idle or not.
     pub fn connected(&mut self) -> bool {
         self.sender.retain_open();

@@ -381,32 +381,34 @@ impl Logs {
         }
     }
 
-    fn select(&self, wanted: Option<Stream>) -> Vec<String> {
+    fn select(&self, wanted: Stream) -> Vec<String> {
         let lines = self.lines.lock().unwrap();
-        let wanted = lines.iter().filter(|(stream, _)| wanted.is_none_or(|w| w == *stream));
+        let wanted = lines.iter().filter(|(stream, _)| *stream == wanted);
         wanted.map(|(_, line)| line.clone()).collect()
     }
 
     /// Human lines.
     pub fn stderr(&self) -> String {
-        self.select(Some(Stream::Err)).join("\n")
+        self.select(Stream::Err).join("\n")
     }
 
     /// Access lines.
     pub fn stdout(&self) -> Vec<String> {
-        self.select(Some(Stream::Out))
+        self.select(Stream::Out)
     }
 
-    /// The last lines of both.
+    /// The last lines of each: more of those for people than of access lines.
     fn everything(&self) -> String {
-        let all = self.select(None);
-        let skipped = all.len().saturating_sub(120);
         let mut text = String::new();
-        if skipped > 0 {
-            writeln!(text, "(... {skipped} lines)").unwrap();
-        }
-        for line in &all[skipped..] {
-            writeln!(text, "{line}").unwrap();
+        for (stream, most) in [(Stream::Err, 100), (Stream::Out, 20)] {
+            let lines = self.select(stream);
+            let skipped = lines.len().saturating_sub(most);
+            if skipped > 0 {
+                writeln!(text, "(... {skipped} lines)").unwrap();
+            }
+            for line in &lines[skipped..] {
+                writeln!(text, "{line}").unwrap();
+            }
         }
         text
     }

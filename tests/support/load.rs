@@ -69,6 +69,8 @@ impl Plan {
 pub struct Answer {
     /// When it was sent.
     pub sent: Instant,
+    /// When its answer was complete.
+    pub answered: Instant,
     /// Its status.
     pub status: u16,
     /// Which version answered.
@@ -84,8 +86,7 @@ pub struct Report {
     pub answers: Vec<Answer>,
     /// Requests cut, by what happened; and connections that could not be opened.
     pub failed: BTreeMap<String, u64>,
-    /// Requests sent again because the connection had ended before they were written, without
-    /// having said so.
+    /// HTTP/1.1 connections that ended between two requests without having said so.
     pub closed_silently: u64,
     /// Connections ended by `Connection: close` in a response, or GOAWAY between requests.
     pub closed_gracefully: u64,
@@ -108,10 +109,10 @@ impl Report {
         by_status
     }
 
-    /// Answers by version, of requests sent from `start` and before `end`.
+    /// Answers by version, of requests sent from `start` on and answered until `end`.
     pub fn versions(&self, start: Instant, end: Instant) -> BTreeMap<String, usize> {
         let mut by_version = BTreeMap::new();
-        for answer in self.answers.iter().filter(|a| (start..end).contains(&a.sent)) {
+        for answer in self.answers.iter().filter(|a| a.sent >= start && a.answered <= end) {
             *by_version.entry(answer.version.clone()).or_default() += 1;
         }
         by_version
@@ -228,13 +229,8 @@ impl Shared {
         }
         let mut ends_after_this = true;
         while self.take() {
-            // The connection ended since the last response, which had not announced it over
-            // h1; over h2 a GOAWAY between requests looks like this and is graceful.
             if !client.connected() && !ends_after_this {
-                self.note(|report| match speaks {
-                    Speaks::Http1 => report.closed_silently += 1,
-                    Speaks::Http2 => report.closed_gracefully += 1,
-                });
+                self.ended(speaks);
             }
             ends_after_this = self.one(&mut client).await;
             sleep(self.plan.pause).await;
@@ -250,9 +246,7 @@ impl Shared {
             let asked = client.try_send(request("GET", &self.plan.path, ""));
             match timeout(Duration::from_secs(15), asked).await {
                 Ok(Ok(reply)) => return self.answered(sent, &reply, client),
-                Ok(Err(Failure::NotSent(_))) if tries < 3 => {
-                    self.note(|report| report.closed_silently += 1);
-                }
+                Ok(Err(Failure::NotSent(_))) if tries < 3 => self.ended(client.speaks()),
                 Ok(Err(Failure::Refused(_))) if tries < 3 => {
                     self.note(|report| report.refused += 1);
                 }
@@ -281,12 +275,22 @@ impl Shared {
             report.closed_gracefully += u64::from(closes);
             report.answers.push(Answer {
                 sent,
+                answered: Instant::now(),
                 status: reply.status.as_u16(),
                 version: reply.version().to_owned(),
                 reason: reply.reason().map(str::to_owned),
             });
         });
         closes
+    }
+
+    /// The connection ended between two requests. Over h1 the last response had not announced
+    /// it; over h2 that is what a GOAWAY looks like from here.
+    fn ended(&self, speaks: Speaks) {
+        self.note(|report| match speaks {
+            Speaks::Http1 => report.closed_silently += 1,
+            Speaks::Http2 => report.closed_gracefully += 1,
+        });
     }
 
     fn failed(&self, how: String) {
