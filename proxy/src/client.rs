@@ -3,10 +3,7 @@
 //! A forwarding header is a claim. It is believed only from the listener's `trusted_proxies`;
 //! anyone else's is replaced by what this process saw itself.
 
-use http::{
-    HeaderMap, HeaderName, HeaderValue,
-    header::{FORWARDED, HOST},
-};
+use http::{HeaderMap, HeaderName, HeaderValue, header::FORWARDED};
 use ipnet::IpNet;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
@@ -16,7 +13,8 @@ const FWD_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 const PORT: HeaderName = HeaderName::from_static("x-forwarded-port");
 const REAL_IP: HeaderName = HeaderName::from_static("x-real-ip");
 /// Other spellings of "the client is": dropped unless the peer is trusted.
-const CLAIMS: [HeaderName; 5] = [
+const CLAIMS: [HeaderName; 6] = [
+    FORWARDED,
     HeaderName::from_static("x-forwarded"),
     HeaderName::from_static("x-forwarded-server"),
     HeaderName::from_static("x-forwarded-prefix"),
@@ -89,22 +87,37 @@ pub(crate) fn forward(headers: &mut HeaderMap, about: &Forwarding<'_>) {
             chain.extend_from_slice(b", ");
         }
         chain.extend_from_slice(peer.as_bytes());
-        headers.insert(FOR, HeaderValue::from_maybe_shared(chain).unwrap_or(peer));
+        let chain = HeaderValue::from_maybe_shared(chain).unwrap_or_else(|_| peer.clone());
+        headers.insert(FOR, chain);
         headers.entry(PROTO).or_insert(scheme);
         headers.entry(FWD_HOST).or_insert_with(|| about.host.clone());
         headers.entry(PORT).or_insert_with(|| HeaderValue::from(about.port));
     } else {
-        for name in &CLAIMS {
-            headers.remove(name);
+        if headers.keys().any(is_claim) {
+            for name in &CLAIMS {
+                headers.remove(name);
+            }
         }
-        headers.remove(FORWARDED);
-        headers.insert(FOR, peer);
+        headers.insert(FOR, peer.clone());
         headers.insert(PROTO, scheme);
         headers.insert(FWD_HOST, about.host.clone());
         headers.insert(PORT, HeaderValue::from(about.port));
     }
-    headers.insert(REAL_IP, ip_value(about.client));
-    debug_assert!(!headers.contains_key(HOST) || !headers[HOST].is_empty());
+    let client = if about.client == about.peer { peer } else { ip_value(about.client) };
+    headers.insert(REAL_IP, client);
+}
+
+/// Whether a name is one of [`CLAIMS`].
+fn is_claim(name: &HeaderName) -> bool {
+    matches!(
+        name.as_str(),
+        "forwarded"
+            | "x-client-ip"
+            | "x-forwarded"
+            | "true-client-ip"
+            | "x-forwarded-server"
+            | "x-forwarded-prefix"
+    )
 }
 
 fn ip_value(address: IpAddr) -> HeaderValue {
@@ -152,6 +165,11 @@ mod tests {
         let peer = "9.9.9.9".parse().unwrap();
         let got = address(peer, &xff(&["1.2.3.4"]), &nets(&["10.0.0.0/8"]));
         assert_eq!(got, peer);
+    }
+
+    #[test]
+    fn every_claim_is_known_to_the_quick_look() {
+        assert!(CLAIMS.iter().all(is_claim));
     }
 
     #[test]

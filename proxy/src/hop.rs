@@ -9,10 +9,6 @@ use http::{
     },
 };
 
-const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
-const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
-const HTTP2_SETTINGS: HeaderName = HeaderName::from_static("http2-settings");
-
 /// Whether the client asks for a WebSocket (RFC 6455 section 4.1).
 pub(crate) fn wants_websocket(headers: &HeaderMap) -> bool {
     let token = |name, token: &str| {
@@ -47,6 +43,10 @@ pub(crate) fn strip_response(headers: &mut HeaderMap) {
 }
 
 fn strip(headers: &mut HeaderMap) {
+    // Most messages have none of these: one look at the names is cheaper than eight searches.
+    if !headers.keys().any(is_hop_by_hop) {
+        return;
+    }
     if headers.contains_key(CONNECTION) {
         let named: Vec<HeaderName> = headers
             .get_all(CONNECTION)
@@ -59,12 +59,33 @@ fn strip(headers: &mut HeaderMap) {
         for name in named {
             headers.remove(name);
         }
-        headers.remove(CONNECTION);
     }
-    for name in [&KEEP_ALIVE, &PROXY_CONNECTION, &HTTP2_SETTINGS, &TE, &TRANSFER_ENCODING, &UPGRADE]
-    {
+    for name in &HOP_BY_HOP {
         headers.remove(name);
     }
+}
+
+const HOP_BY_HOP: [HeaderName; 7] = [
+    CONNECTION,
+    HeaderName::from_static("keep-alive"),
+    HeaderName::from_static("proxy-connection"),
+    HeaderName::from_static("http2-settings"),
+    TE,
+    TRANSFER_ENCODING,
+    UPGRADE,
+];
+
+/// Whether a name is one of [`HOP_BY_HOP`], told apart by its length first.
+fn is_hop_by_hop(name: &HeaderName) -> bool {
+    matches!(
+        name.as_str(),
+        "te" | "upgrade"
+            | "connection"
+            | "keep-alive"
+            | "http2-settings"
+            | "proxy-connection"
+            | "transfer-encoding"
+    )
 }
 
 #[cfg(test)]
@@ -90,6 +111,11 @@ mod tests {
         ]);
         strip_request(&mut headers);
         assert_eq!(headers, map(&[("host", "h"), ("content-length", "5"), ("te", "trailers")]));
+    }
+
+    #[test]
+    fn every_hop_by_hop_name_is_known_to_the_quick_look() {
+        assert!(HOP_BY_HOP.iter().all(is_hop_by_hop));
     }
 
     #[test]

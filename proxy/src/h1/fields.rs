@@ -13,10 +13,14 @@ use http::{HeaderMap, HeaderName, HeaderValue, header};
 
 use super::Malformed;
 
+/// Fields the proxy adds to a request.
+const ADDED: usize = 8;
+
 /// Parses the lines of `section` from `at` to its empty line. The scan has seen to
 /// it that each LF follows a CR and that the empty line exists.
 pub(super) fn parse(section: &Bytes, mut at: usize, lines: usize) -> Result<HeaderMap, Malformed> {
-    let mut fields = HeaderMap::with_capacity(lines);
+    // Room for what the proxy adds: growing rehashes every field.
+    let mut fields = HeaderMap::with_capacity(lines + ADDED);
     while let Some(length) = memchr::memchr(b'\n', &section[at..]) {
         let end = at + length.saturating_sub(1);
         if end == at {
