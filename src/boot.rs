@@ -9,10 +9,12 @@ use crate::{
 };
 use anyhow::{Context, anyhow};
 use std::{
+    fs::DirBuilder,
     io,
     net::{SocketAddr, TcpListener},
     num::NonZeroUsize,
-    path::PathBuf,
+    os::unix::{fs::DirBuilderExt, net::UnixListener},
+    path::{Path, PathBuf},
     process::ExitCode,
     sync::{
         Arc,
@@ -92,15 +94,19 @@ fn try_launch(launch: Launch) -> anyhow::Result<ExitCode> {
     raise_descriptor_limit();
     let config = Arc::clone(&launch.document.config);
     let state = config.control.state.clone();
-    let (inheritance, takeover) = match launch.upgrade {
+    let start = match launch.upgrade {
         true => {
             let (inheritance, takeover) = handover::take_over(&state.join(handover::SOCKET))?;
-            (inheritance, Some(takeover))
+            Start { inheritance, succession: Succession::TakingOver(takeover) }
         }
-        false => (Inheritance::default(), None),
+        false => {
+            // Also what keeps two processes out of one state directory.
+            let listener = listen_for_successors(&state)?;
+            let control = bind_control(&config)?;
+            let inheritance = Inheritance { listeners: Vec::new(), control };
+            Start { inheritance, succession: Succession::InService(listener) }
+        }
     };
-    let Inheritance { listeners, control } = inheritance;
-    let control = if takeover.is_some() { control } else { bind_control(&config)? };
     let access = logging::access(&config.log)?;
     let workers = match config.server.workers {
         Some(workers) => workers,
@@ -110,7 +116,7 @@ fn try_launch(launch: Launch) -> anyhow::Result<ExitCode> {
     let code = Arc::new(AtomicU8::new(0));
     let outcome = Arc::clone(&code);
     process::host(workers, is_done, |background, slots| async move {
-        let parts = Parts { launch, takeover, listeners, control, access, workers, state };
+        let parts = Parts { launch, start, access, workers, state };
         if let Err(error) = Box::pin(serve(parts, background, slots)).await {
             tracing::error!("{error:#}");
             outcome.store(1, Relaxed);
@@ -120,12 +126,23 @@ fn try_launch(launch: Launch) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::from(code.load(Relaxed)))
 }
 
+/// What a process has when it starts: sockets, and its place in the line of processes.
+struct Start {
+    inheritance: Inheritance,
+    succession: Succession,
+}
+
+enum Succession {
+    /// Another process is in service until this one says that it is ready.
+    TakingOver(Takeover),
+    /// This one is; successors ask here.
+    InService(UnixListener),
+}
+
 /// What `serve` composes.
 struct Parts {
     launch: Launch,
-    takeover: Option<Takeover>,
-    listeners: Vec<tidegate_proxy::Sockets>,
-    control: Vec<Socket>,
+    start: Start,
     access: Option<tidegate_proxy::AccessLog>,
     workers: NonZeroUsize,
     state: PathBuf,
@@ -139,6 +156,7 @@ async fn serve(
 ) -> anyhow::Result<()> {
     let background = background.await.context("the background runtime did not start")?;
     let Launch { source, document, started, .. } = parts.launch;
+    let Start { inheritance: Inheritance { listeners, control }, succession } = parts.start;
     let config = Arc::clone(&document.config);
     let node = node_name();
     let registry = prometheus::Registry::new();
@@ -164,7 +182,7 @@ async fn serve(
         certs: certs.clone(),
         access: parts.access,
         background: background.clone(),
-        inherited: parts.listeners,
+        inherited: listeners,
     };
     let (proxy, tasks) = Proxy::new(options, &config, &registry)?;
     for (slot, task) in slots.into_iter().zip(tasks) {
@@ -193,21 +211,25 @@ async fn serve(
     let lead = tokio::spawn(lead(Arc::clone(&store), node, leader, stopped.clone()));
     tokio::spawn(Arc::clone(&plane).background(stopped.clone()));
 
-    let control_address = parts.control.iter().find_map(|socket| match socket {
+    let control_address = control.iter().find_map(|socket| match socket {
         Socket::Control(listener) => listener.local_addr().ok(),
         _ => None,
     });
-    let offered = parts.control.iter().map(copy).collect::<io::Result<Vec<_>>>()?;
-    let api = tokio::spawn(tidegate_control::serve(plane.clone(), parts.control, stopped.clone()));
+    let offered = control.iter().map(copy).collect::<io::Result<Vec<_>>>()?;
+    let api = tokio::spawn(tidegate_control::serve(plane.clone(), control, stopped.clone()));
     started(&Started { proxy: proxy.clone(), certs, control: control_address });
 
-    if let Some(takeover) = parts.takeover {
-        first_checks(&*edge).await;
-        let ready = tokio::task::spawn_blocking(move || takeover.ready()).await?;
-        ready.context("the old process does not let go; this one ends")?;
-        tracing::info!("took over from the process before");
-    }
-    let taken = offer_sockets(&parts.state, proxy.clone(), offered)?;
+    let successors = match succession {
+        Succession::InService(listener) => listener,
+        Succession::TakingOver(takeover) => {
+            first_checks(&*edge).await;
+            let ready = tokio::task::spawn_blocking(move || takeover.ready()).await?;
+            ready.context("the old process does not let go; this one ends")?;
+            tracing::info!("took over from the process before");
+            listen_for_successors(&parts.state)?
+        }
+    };
+    let taken = offer_sockets(successors, proxy.clone(), offered)?;
 
     let handed_over = until_the_end(&plane, taken).await?;
     let drain = plane.view().document.config.server.drain;
@@ -316,21 +338,29 @@ async fn first_checks(edge: &dyn Edge) {
     }
 }
 
+/// The socket on which a new process asks for this one's. It also tells two processes that they
+/// share a state directory: only one can listen.
+fn listen_for_successors(state: &Path) -> anyhow::Result<UnixListener> {
+    let made = DirBuilder::new().recursive(true).mode(0o700).create(state);
+    made.with_context(|| {
+        format!("control.state: `{}` cannot be made; name a directory of your own", state.display())
+    })?;
+    unix::listen(&state.join(handover::SOCKET)).with_context(|| {
+        format!(
+            "control.state: `{}` cannot be taken; to replace a running tidegate, start with \
+             --upgrade",
+            state.display()
+        )
+    })
+}
+
+/// Answers successors on a thread of its own.
 fn offer_sockets(
-    state: &std::path::Path,
+    listener: UnixListener,
     proxy: Proxy,
     control: Vec<Socket>,
 ) -> anyhow::Result<mpsc::Receiver<()>> {
     let (taken, was_taken) = mpsc::channel(1);
-    let path = state.join(handover::SOCKET);
-    let listener = match unix::listen(&path) {
-        Ok(listener) => listener,
-        Err(error) => {
-            tracing::warn!(%error, "no upgrade without downtime is possible");
-            std::mem::forget(taken); // nobody will ever take over
-            return Ok(was_taken);
-        }
-    };
     let give = move || {
         let control = control.iter().map(copy).collect::<io::Result<_>>()?;
         Ok(Inheritance { listeners: proxy.sockets()?, control })

@@ -122,6 +122,6 @@ impl Edge for ProxyEdge {
     }
 
     fn unready(&self) -> Vec<String> {
-        self.0.unchecked()
+        self.0.unready()
     }
 }

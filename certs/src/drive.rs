@@ -177,7 +177,7 @@ fn start_orders(inner: &Arc<Inner>, orders: &mut JoinSet<()>) {
 }
 
 /// Puts the ends of everything served into the metrics.
-fn show(inner: &Inner) {
+pub(crate) fn show(inner: &Inner) {
     let mut held = BTreeMap::new();
     let state = inner.state.lock();
     let table = inner.managed.load();

@@ -5,6 +5,7 @@ use crate::{
     acme::{Failure, Issued},
     certificate::Certificate,
     clock::after,
+    drive,
     held::Held,
     metrics::Trouble,
     open::read,
@@ -165,6 +166,7 @@ impl Job {
     fn adopt(&self, held: Arc<Held>, authority: String) {
         self.inner.managed.adopt(&[(Origin::Acme, self.name.clone(), held)]);
         self.inner.state.lock().authorities.insert(self.name.clone(), authority);
+        drive::show(&self.inner);
     }
 
     /// Remembers a failure, also across restarts.

@@ -38,11 +38,18 @@ pub trait Edge: Send + Sync + 'static {
 pub trait Certificates: Send + Sync + 'static {
     /// Every certificate held or wanted.
     fn list(&self) -> Vec<CertificateStatus>;
+
+    /// The internal CA's root, for clients that are to trust local names: PEM.
+    fn root_pem(&self) -> String;
 }
 
 impl Certificates for Certs {
     fn list(&self) -> Vec<CertificateStatus> {
         Certs::list(self)
+    }
+
+    fn root_pem(&self) -> String {
+        Certs::root_pem(self)
     }
 }
 

@@ -298,6 +298,14 @@ impl ResponseBody {
         Self { source: Source::Upstream(body), watch: None }
     }
 
+    /// The length of a body made here; `None` for an upstream's.
+    pub(crate) fn own_length(&self) -> Option<usize> {
+        match &self.source {
+            Source::Full(bytes) => Some(bytes.len()),
+            Source::Empty | Source::Upstream(_) => None,
+        }
+    }
+
     /// Hands over what is to be told at the end.
     pub(crate) fn watched(mut self, mut watch: Watch) -> Self {
         let finished = match &self.source {

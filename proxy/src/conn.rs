@@ -5,7 +5,7 @@ use crate::{
     core::Core,
     drain::Drain,
     h1,
-    listener::Listener,
+    listener::{Listener, Open},
     observe::Facts,
     reason::Reason,
     request, respond,
@@ -42,6 +42,8 @@ pub(crate) struct Connection {
     /// What the TLS handshake proved; `None` in plain text.
     pub(crate) tls: Option<Arc<Served>>,
     pub(crate) drain: Drain,
+    /// Counts the connection for as long as anything of it lives.
+    pub(crate) _open: Open,
 }
 
 impl Connection {

@@ -275,6 +275,10 @@ impl Core {
         self.control.lock().listeners.values().cloned().collect()
     }
 
+    pub(crate) fn is_draining(&self) -> bool {
+        self.control.lock().draining
+    }
+
     /// Copies of every listening socket, for the process that takes over.
     pub(crate) fn sockets(&self) -> io::Result<Vec<Sockets>> {
         let listeners = self.listeners();

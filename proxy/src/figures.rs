@@ -113,8 +113,12 @@ pub(crate) fn endpoints(core: &Core) -> Vec<EndpointFigures> {
     all.collect()
 }
 
-/// Endpoints whose first check is still to come: reasons not to be ready.
-pub(crate) fn unchecked(core: &Core) -> Vec<String> {
+/// Reasons not to send this process traffic: a drain, or endpoints whose first check is still to
+/// come.
+pub(crate) fn unready(core: &Core) -> Vec<String> {
+    if core.is_draining() {
+        return vec!["draining".to_owned()];
+    }
     let waiting = endpoints(core).into_iter().filter(|endpoint| {
         endpoint.health == "unknown" && endpoint.admin != Some(EndpointAdmin::Disable)
     });

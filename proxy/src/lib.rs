@@ -110,9 +110,9 @@ impl Proxy {
         figures::endpoints(&self.0)
     }
 
-    /// Endpoints not checked yet: reasons not to be ready.
-    pub fn unchecked(&self) -> Vec<String> {
-        figures::unchecked(&self.0)
+    /// Reasons not to be ready: a drain, or endpoints that are not checked yet.
+    pub fn unready(&self) -> Vec<String> {
+        figures::unready(&self.0)
     }
 
     /// What would become of a request.

@@ -238,10 +238,10 @@ fn admit(
         local,
         tls: None,
         drain: listener.drainer.subscribe(),
+        _open: open,
     };
     let closed = connection.drain.closed();
     tokio::spawn(async move {
-        let _open = open;
         tokio::select! {
             () = conn::serve(connection, tcp) => {}
             () = closed => {} // the drain deadline
@@ -250,7 +250,7 @@ fn admit(
 }
 
 /// Counts a connection for as long as it lives.
-struct Open {
+pub(crate) struct Open {
     counters: [Arc<AtomicUsize>; 2],
     here: usize,
     everywhere: usize,

@@ -36,7 +36,7 @@ pub(crate) async fn serve(
     connection: Arc<Connection>,
     request: Request<ClientBody>,
 ) -> Response<ResponseBody> {
-    let connection = &*connection;
+    let connection = &connection;
     let snapshot = connection.core.snapshot();
     let listening = connection.listening(&snapshot);
     let peer = connection.peer.ip();
@@ -58,6 +58,9 @@ pub(crate) async fn serve(
     }
     if let Some(id) = &observation.facts.request_id {
         response.headers_mut().insert(REQUEST_ID, id.clone());
+    }
+    if observation.facts.method == Method::HEAD {
+        response = respond::without_body(response);
     }
     observation.head(response.status().as_u16());
     let Pending { lease, pause, deadline } = pause.unwrap_or_default();
@@ -85,7 +88,7 @@ fn now(response: Response<ResponseBody>) -> Result<Answered, Refusal> {
 }
 
 async fn answer(
-    connection: &Connection,
+    connection: &Arc<Connection>,
     snapshot: &Snapshot,
     listening: &Listening,
     request: Request<ClientBody>,
@@ -95,6 +98,7 @@ async fn answer(
     if matches!(*request.method(), Method::CONNECT | Method::TRACE) {
         return Err(Reason::Method.into());
     }
+    check_head(listening, &request)?;
     let trusted = client::is_trusted(connection.peer.ip(), &listening.document.trusted_proxies);
     observation.facts.request_id = Some(request_id(&request, trusted));
     let authority = authority(&request)?;
@@ -200,6 +204,22 @@ async fn answer(
         deadline: deadline.map(|at| Box::pin(tokio::time::sleep_until(at))),
     };
     Ok((response.map(ResponseBody::upstream), Some(pending)))
+}
+
+/// The listener's limits on a head. The HTTP/1 codec has applied them while reading; for HTTP/2
+/// the library bounds the bytes of the fields only.
+fn check_head(listening: &Listening, request: &Request<ClientBody>) -> Result<(), Refusal> {
+    if request.version() != http::Version::HTTP_2 {
+        return Ok(());
+    }
+    let target = request.uri().path_and_query().map_or(0, |target| target.as_str().len());
+    if target > listening.h1.uri_bytes {
+        return Err(Reason::UriTooLong.into());
+    }
+    if request.headers().len() > listening.h1.headers {
+        return Err(Reason::HeaderTooLarge.into());
+    }
+    Ok(())
 }
 
 fn refused(failed: Failed, observation: &mut Observation) -> Refusal {

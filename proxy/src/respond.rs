@@ -5,7 +5,7 @@ use crate::{body::ResponseBody, reason::Reason};
 use bytes::Bytes;
 use http::{
     HeaderMap, HeaderName, HeaderValue, Response, StatusCode,
-    header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, LOCATION},
+    header::{ALLOW, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, LOCATION},
 };
 use tidegate_config::HeaderOps;
 
@@ -77,6 +77,17 @@ pub(crate) fn fixed(
         response.headers_mut().insert(CONTENT_TYPE, content_type);
     }
     response
+}
+
+/// The answer to HEAD: the head that GET would get, its length included (RFC 9110 section 9.3.2).
+/// An upstream's body is left in place: it is empty, and reading its end frees the connection.
+pub(crate) fn without_body(response: Response<ResponseBody>) -> Response<ResponseBody> {
+    let (mut parts, body) = response.into_parts();
+    if let Some(length) = body.own_length() {
+        parts.headers.entry(CONTENT_LENGTH).or_insert_with(|| HeaderValue::from(length));
+        return Response::from_parts(parts, ResponseBody::empty());
+    }
+    Response::from_parts(parts, body)
 }
 
 /// Applies a route's header operations: removed first, then set, then added.

@@ -23,14 +23,15 @@ const BUFFER: usize = 16 * 1024;
 
 /// Prepares the client's 101 and starts the tunnel that takes over once it is written.
 pub(crate) fn switch(
-    connection: &Connection,
+    connection: &Arc<Connection>,
     mut response: Response<Incoming>,
     lease: Lease,
     idle: Duration,
 ) -> Response<ResponseBody> {
     let upstream = hyper::upgrade::on(&mut response);
     let (handover, client) = h1::Upgrade::new();
-    let drain = connection.drain.clone();
+    // Held to the end: a tunnel is an open connection, and a drain waits for it.
+    let connection = Arc::clone(connection);
     tokio::spawn(async move {
         let _lease = lease; // counts as in flight until the tunnel ends
         let (Ok(client), Ok(upstream)) = (client.await, upstream.await) else { return };
@@ -40,7 +41,7 @@ pub(crate) fn switch(
                     tracing::debug!(%error, "tunnel ended");
                 }
             }
-            () = drain.closed() => tracing::debug!("tunnel ended at the drain deadline"),
+            () = connection.drain.closed() => tracing::debug!("tunnel ended at the drain deadline"),
         }
     });
     let mut response = response.map(|_| ResponseBody::empty());

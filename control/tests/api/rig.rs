@@ -166,6 +166,10 @@ impl Certificates for NoCertificates {
     fn list(&self) -> Vec<tidegate_certs::CertificateStatus> {
         Vec::new()
     }
+
+    fn root_pem(&self) -> String {
+        String::new()
+    }
 }
 
 /// The real store, or a full disk.
