@@ -141,7 +141,8 @@ async fn half_a_pair_is_not_served() {
 #[tokio::test]
 async fn the_internal_ca_serves_local_names_and_keeps_its_root() {
     let origin = Origin::start("v1").await;
-    let tls = "tls = { names = [\"localhost\", \"127.0.0.1\"] }";
+    // A client that names an address sends no SNI: it gets the default's certificate.
+    let tls = "tls = { names = [\"localhost\"], default = \"127.0.0.1\" }";
     let mut edge = Edge::start(&https(tls, origin.address)).await;
     let root = async |edge: &Edge| {
         let reply = edge.api().get("/v1/certificates/root").await;

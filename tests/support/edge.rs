@@ -122,7 +122,8 @@ impl Edge {
                 return Err(Ended { status, said: self.process.logs.stderr() });
             }
             let answer = timeout(PATIENCE, api.try_send(request("GET", "/readyz", None))).await;
-            if answer.ok().flatten().is_some_and(|reply| reply.status == 200) {
+            let ready = answer.ok().flatten().is_some_and(|reply| reply.status == 200);
+            if ready && api.pid().await == self.process.child.id() {
                 return Ok(self);
             }
             assert!(Instant::now() < deadline, "the edge did not become ready in {PATIENCE:?}");
