@@ -60,6 +60,7 @@ impl ClientBody {
             Self::H2 { body, pause } => match Pin::new(body).poll_frame(cx) {
                 Poll::Ready(frame) => {
                     pause.over();
+                    let frame = frame.map(|frame| frame.map(without_forbidden_trailers));
                     Poll::Ready(frame.map(|frame| frame.map_err(|_| Reason::ClientClosed)))
                 }
                 Poll::Pending => {
@@ -69,6 +70,14 @@ impl ClientBody {
             },
         }
     }
+}
+
+/// Trailers must not carry what frames, routes or authenticates a message.
+fn without_forbidden_trailers(mut frame: Frame<Bytes>) -> Frame<Bytes> {
+    if let Some(trailers) = frame.trailers_mut() {
+        h1::retain_trailers(trailers);
+    }
+    frame
 }
 
 /// A request body that several attempts can send: what the first attempt took is held, up to a

@@ -91,14 +91,16 @@ async fn answer(
     connection: &Arc<Connection>,
     snapshot: &Snapshot,
     listening: &Listening,
-    request: Request<ClientBody>,
+    mut request: Request<ClientBody>,
     observation: &mut Observation,
 ) -> Result<Answered, Refusal> {
     // Normalise.
     if matches!(*request.method(), Method::CONNECT | Method::TRACE) {
         return Err(Reason::Method.into());
     }
-    check_head(listening, &request)?;
+    if request.version() == http::Version::HTTP_2 {
+        narrow_h2(listening, &mut request)?;
+    }
     let trusted = client::is_trusted(connection.peer.ip(), &listening.document.trusted_proxies);
     observation.facts.request_id = Some(request_id(&request, trusted));
     let authority = authority(&request)?;
@@ -206,18 +208,28 @@ async fn answer(
     Ok((response.map(ResponseBody::upstream), Some(pending)))
 }
 
-/// The listener's limits on a head. The HTTP/1 codec has applied them while reading; for HTTP/2
-/// the library bounds the bytes of the fields only.
-fn check_head(listening: &Listening, request: &Request<ClientBody>) -> Result<(), Refusal> {
-    if request.version() != http::Version::HTTP_2 {
-        return Ok(());
-    }
+/// What the HTTP/1 codec does while reading, for HTTP/2: the library bounds the bytes of the
+/// fields, we their number, the target and the host; fields with `_` in their name, which some
+/// servers read as `-`, are dropped.
+fn narrow_h2(listening: &Listening, request: &mut Request<ClientBody>) -> Result<(), Refusal> {
     let target = request.uri().path_and_query().map_or(0, |target| target.as_str().len());
     if target > listening.h1.uri_bytes {
         return Err(Reason::UriTooLong.into());
     }
     if request.headers().len() > listening.h1.headers {
         return Err(Reason::HeaderTooLarge.into());
+    }
+    let authority = request.uri().authority().map(|authority| authority.as_str().as_bytes());
+    let host = authority.or(request.headers().get(HOST).map(HeaderValue::as_bytes));
+    if request.headers().get_all(HOST).iter().nth(1).is_some()
+        || !host.is_some_and(crate::h1::is_valid_host)
+    {
+        return Err(Reason::BadHost.into());
+    }
+    let ambiguous = |name: &&HeaderName| name.as_str().contains('_');
+    let dropped: Vec<_> = request.headers().keys().filter(ambiguous).cloned().collect();
+    for name in dropped {
+        request.headers_mut().remove(name);
     }
     Ok(())
 }

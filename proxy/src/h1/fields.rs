@@ -92,7 +92,7 @@ pub(super) fn has_element(fields: &HeaderMap, name: HeaderName, option: &[u8]) -
 /// Removes from trailers what must not arrive late (RFC 9110 section 6.5.1):
 /// framing, routing, authentication, cookies, conditions, content and response
 /// control, and what a proxy says about the client.
-pub(super) fn retain_trailers(trailers: &mut HeaderMap) {
+pub(crate) fn retain_trailers(trailers: &mut HeaderMap) {
     let late: Vec<HeaderName> =
         trailers.keys().filter(|name| is_forbidden_trailer(name)).cloned().collect();
     for name in late {

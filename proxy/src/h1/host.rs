@@ -12,7 +12,7 @@ use std::net::Ipv6Addr;
 const MAX: usize = 261;
 
 /// Whether `authority` is a `host [":" port]` this proxy routes.
-pub(super) fn is_valid(authority: &[u8]) -> bool {
+pub(crate) fn is_valid(authority: &[u8]) -> bool {
     if authority.len() > MAX {
         return false;
     }

@@ -68,6 +68,7 @@ use self::{
     conn::{Connection, Next},
     exchange::After,
 };
+pub(crate) use self::{fields::retain_trailers, host::is_valid as is_valid_host};
 use crate::drain::Drain;
 
 /// What a connection may use.
