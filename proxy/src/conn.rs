@@ -6,7 +6,7 @@ use crate::{
     drain::Drain,
     h1,
     listener::{Listener, Open},
-    observe::Facts,
+    observe::{Facts, Observation},
     reason::Reason,
     request, respond,
     snapshot::{Listening, Snapshot},
@@ -173,11 +173,10 @@ impl h1::Handler for H1 {
 }
 
 /// The answer to what never became a request; counted and logged like one.
-fn refuse(connection: &Connection, reason: Reason, detail: String) -> Response<Bytes> {
+fn refuse(connection: &Arc<Connection>, reason: Reason, detail: String) -> Response<Bytes> {
     let request = Request::new(());
-    let name = &connection.listener.name;
-    let facts = Facts::new(&request, connection.peer.ip(), name, connection.tls.is_some());
-    let mut observation = connection.core.observer.begin(&connection.worker, facts);
+    let facts = Facts::new(&request, connection.peer.ip(), connection);
+    let mut observation = Observation::begin(connection, facts);
     observation.facts.reason = Some(reason);
     observation.facts.detail = Some(detail);
     let response = respond::refusal(&reason.into());

@@ -3,12 +3,10 @@
 
 use crate::{
     access::AccessLog,
-    cells::PerWorker,
     compile::{self, compile},
     limit::Table,
     listener::{self, Accepting, Listener, Sockets},
     observe::Observer,
-    reason::Reason,
     snapshot::{Listening, Snapshot},
     upstream::{
         Endpoint, Upstream,
@@ -26,7 +24,7 @@ use std::{
     num::NonZeroUsize,
     sync::{
         Arc,
-        atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed},
+        atomic::{AtomicUsize, Ordering::Relaxed},
     },
     time::Duration,
 };
@@ -94,17 +92,12 @@ impl Core {
         // Commands come from configuration changes only: a handful, hence unbounded.
         let (commands, receivers): (Vec<_>, Vec<_>) =
             (0..workers).map(|_| mpsc::unbounded_channel()).unzip();
-        let observer = Observer {
-            no_route: Arc::new(PerWorker::new(workers)),
-            refusals: Reason::ALL.iter().map(|_| AtomicU64::new(0)).collect(),
-            access: options.access.map(Arc::new),
-        };
         let core = Self {
             snapshot: ArcSwap::from_pointee(Snapshot::empty(config)),
             certs: options.certs,
             salt: options.salt,
             table: Arc::new(Table::new(options.rate_limit_keys.get())),
-            observer,
+            observer: Observer::new(workers, options.access),
             workers: (0..workers).map(|index| Arc::new(Worker::new(index))).collect(),
             open: Arc::default(),
             background: options.background,

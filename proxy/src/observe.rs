@@ -3,10 +3,10 @@
 
 use crate::{
     access::AccessLog,
-    cells::{PerWorker, VersionCells},
+    cells::{PerWorker, RouteCells, VersionCells},
+    conn::Connection,
     reason::Reason,
     snapshot::Route,
-    worker::Worker,
 };
 use http::{HeaderValue, Method, Uri, Version};
 use std::{
@@ -22,10 +22,8 @@ use tidegate_config::Name;
 /// Collects the facts of one request; dropping it counts and logs them.
 pub(crate) struct Observation {
     pub(crate) facts: Facts,
-    worker: Arc<Worker>,
-    no_route: Arc<PerWorker<crate::cells::RouteCells>>,
-    refusals: Arc<[AtomicU64]>,
-    access: Option<Arc<AccessLog>>,
+    /// Leads to the counters without touching what other workers touch.
+    connection: Arc<Connection>,
 }
 
 /// One line of the access log.
@@ -70,40 +68,38 @@ enum End {
     Complete,
 }
 
-/// What an observation reports to.
-#[derive(Clone)]
+/// What observations report to.
 pub(crate) struct Observer {
-    pub(crate) no_route: Arc<PerWorker<crate::cells::RouteCells>>,
+    pub(crate) no_route: PerWorker<RouteCells>,
     /// One counter per [`Reason::ALL`].
-    pub(crate) refusals: Arc<[AtomicU64]>,
-    pub(crate) access: Option<Arc<AccessLog>>,
+    pub(crate) refusals: Box<[AtomicU64]>,
+    pub(crate) access: Option<AccessLog>,
 }
 
 impl Observer {
-    pub(crate) fn begin(&self, worker: &Arc<Worker>, facts: Facts) -> Box<Observation> {
-        Box::new(Observation {
-            facts,
-            worker: Arc::clone(worker),
-            no_route: Arc::clone(&self.no_route),
-            refusals: Arc::clone(&self.refusals),
-            access: self.access.clone(),
-        })
+    pub(crate) fn new(workers: usize, access: Option<AccessLog>) -> Self {
+        Self {
+            no_route: PerWorker::new(workers),
+            refusals: Reason::ALL.iter().map(|_| AtomicU64::new(0)).collect(),
+            access,
+        }
     }
 }
 
 impl Facts {
+    /// What the head says. Fields that only the access log shows are looked up if it is on.
     pub(crate) fn new<B>(
         request: &http::Request<B>,
         client: IpAddr,
-        listener: &Name,
-        https: bool,
+        connection: &Connection,
     ) -> Self {
-        let header = |name| request.headers().get(name).cloned();
+        let logged = connection.core.observer.access.is_some();
+        let header = |name| request.headers().get(name).filter(|_| logged).cloned();
         Self {
             started: Instant::now(),
             client,
-            listener: listener.clone(),
-            https,
+            listener: connection.listener.name.clone(),
+            https: connection.tls.is_some(),
             method: request.method().clone(),
             uri: request.uri().clone(),
             version: request.version(),
@@ -126,9 +122,13 @@ impl Facts {
 }
 
 impl Observation {
+    pub(crate) fn begin(connection: &Arc<Connection>, facts: Facts) -> Box<Self> {
+        Box::new(Self { facts, connection: Arc::clone(connection) })
+    }
+
     /// The request belongs to this version from now on, whatever becomes of it.
     pub(crate) fn assigned(&mut self, target: Target) {
-        target.cells.of(self.worker.index).in_flight.fetch_add(1, Relaxed);
+        target.cells.of(self.connection.worker.index).in_flight.fetch_add(1, Relaxed);
         self.facts.target = Some(target);
     }
 
@@ -155,17 +155,18 @@ impl Observation {
 
 impl Drop for Observation {
     fn drop(&mut self) {
-        let facts = &mut self.facts;
+        let (facts, connection) = (&mut self.facts, &self.connection);
+        let observer = &connection.core.observer;
         // A HEAD response's body is never asked for, and one of ours may be dropped unread.
         let unread = facts.end == End::Streaming && facts.method == Method::HEAD;
         if facts.end != End::Complete && !unread {
             facts.reason.get_or_insert(Reason::ClientClosed);
         }
         if let Some(reason) = facts.reason {
-            self.refusals[reason as usize].fetch_add(1, Relaxed);
+            observer.refusals[reason as usize].fetch_add(1, Relaxed);
         }
-        let worker = self.worker.index;
-        let route = facts.route.as_ref().map_or(&self.no_route, |route| &route.cells);
+        let worker = connection.worker.index;
+        let route = facts.route.as_ref().map_or(&observer.no_route, |route| &route.cells);
         route.of(worker).count(facts.status);
         if let Some(target) = &facts.target {
             let cells = target.cells.of(worker);
@@ -178,8 +179,8 @@ impl Drop for Observation {
                 cells.latency(facts.head_after.unwrap_or_default());
             }
         }
-        if let Some(access) = &self.access {
-            access.write(&self.worker, facts);
+        if let Some(access) = &observer.access {
+            access.write(&connection.worker, facts);
         }
     }
 }

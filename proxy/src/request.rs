@@ -41,8 +41,8 @@ pub(crate) async fn serve(
     let listening = connection.listening(&snapshot);
     let peer = connection.peer.ip();
     let client = client::address(peer, request.headers(), &listening.document.trusted_proxies);
-    let facts = Facts::new(&request, client, &listening.name, connection.tls.is_some());
-    let mut observation = connection.core.observer.begin(&connection.worker, facts);
+    let facts = Facts::new(&request, client, connection);
+    let mut observation = Observation::begin(connection, facts);
 
     let answered = answer(connection, &snapshot, &listening, request, &mut observation).await;
     let (mut response, pause) = match answered {
