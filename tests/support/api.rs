@@ -54,7 +54,7 @@ impl Api {
     /// Whose API this is: two processes may have the same path, one after the other.
     pub async fn pid(&self) -> Option<u32> {
         let reply = self.try_send(request("GET", "/v1/status", None)).await?;
-        let status: serde_json::Value = serde_json::from_slice(&reply.body).ok()?;
+        let status: Value = serde_json::from_slice(&reply.body).ok()?;
         u32::try_from(status["pid"].as_u64()?).ok()
     }
 
