@@ -215,6 +215,7 @@ async fn serve(
         Socket::Control(listener) => listener.local_addr().ok(),
         _ => None,
     });
+    let files = socket_files(&config, &control, &parts.state);
     let offered = control.iter().map(copy).collect::<io::Result<Vec<_>>>()?;
     let api = tokio::spawn(tidegate_control::serve(plane.clone(), control, stopped.clone()));
     started(&Started { proxy: proxy.clone(), certs, control: control_address });
@@ -246,6 +247,12 @@ async fn serve(
     let _ = lead.await;
     let _ = tokio::time::timeout(Duration::from_secs(5), api).await;
     let _ = tokio::time::timeout(Duration::from_secs(5), sqlite.close()).await;
+    if !handed_over {
+        for file in files {
+            // One that stays is replaced at the next start.
+            let _ = std::fs::remove_file(file);
+        }
+    }
     tracing::info!("ended");
     Ok(())
 }
@@ -379,6 +386,22 @@ fn copy(socket: &Socket) -> io::Result<Socket> {
     })
 }
 
+/// The files of the Unix sockets, to be removed at the end; a successor uses them further.
+fn socket_files(config: &Config, control: &[Socket], state: &Path) -> Vec<PathBuf> {
+    let mut files = vec![state.join(handover::SOCKET)];
+    if let ControlAddress::Unix(path) = &config.control.address {
+        files.push(path.clone());
+    }
+    for socket in control {
+        if let Socket::Control(listener) = socket
+            && let Ok(address) = listener.local_addr()
+        {
+            files.extend(twin::find(address, &twin::Surroundings::here()));
+        }
+    }
+    files
+}
+
 fn bind_control(config: &Config) -> anyhow::Result<Vec<Socket>> {
     let mut sockets = Vec::new();
     match &config.control.address {
@@ -392,6 +415,12 @@ fn bind_control(config: &Config) -> anyhow::Result<Vec<Socket>> {
             }
         }
         ControlAddress::Unix(path) => {
+            if let Some(parent) = path.parent() {
+                let made = DirBuilder::new().recursive(true).mode(0o755).create(parent);
+                made.with_context(|| {
+                    format!("control.address: `{}` cannot be made", parent.display())
+                })?;
+            }
             let listener = unix::listen(path).context("control.address")?;
             sockets.push(Socket::ControlUnix(listener));
         }

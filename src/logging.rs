@@ -2,10 +2,10 @@
 //! standard output or a file, by the data path's own writer.
 
 use anyhow::Context;
-use std::fs::OpenOptions;
+use std::{fs::OpenOptions, io::IsTerminal};
 use tidegate_config::{AccessLog as Destination, Log, LogFormat, LogLevel};
 use tidegate_proxy::{AccessFormat, AccessLog};
-use tracing_subscriber::{EnvFilter, fmt, prelude::*, reload};
+use tracing_subscriber::{EnvFilter, fmt, prelude::*};
 
 /// Starts the log. `RUST_LOG` refines the document's level.
 pub(crate) fn start(log: &Log) {
@@ -16,12 +16,13 @@ pub(crate) fn start(log: &Log) {
         LogLevel::Debug => "debug",
         LogLevel::Trace => "trace",
     };
-    // pingora tells of its life cycle at info; ours says it better.
-    let default = format!("{level},pingora_core=warn");
+    // What libraries tell at `warn` a client can cause at will; at `debug` we want to see it.
+    let others = if level == "debug" || level == "trace" { "info" } else { "error" };
+    let default = format!("{others},tidegate={level}");
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(default));
-    let (filter, _) = reload::Layer::new(filter);
     let registry = tracing_subscriber::registry().with(filter);
-    let human = fmt::layer().with_writer(std::io::stderr).with_target(false);
+    let colours = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
+    let human = fmt::layer().with_writer(std::io::stderr).with_target(false).with_ansi(colours);
     let started = match log.format {
         LogFormat::Human => registry.with(human).try_init(),
         LogFormat::Json => {

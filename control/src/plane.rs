@@ -94,13 +94,13 @@ pub struct Plane {
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
     /// The store cannot be read: without the runtime state, traffic might go where it must not.
-    #[error("the runtime state cannot be read: {0}")]
+    #[error("the runtime state cannot be read")]
     Store(#[from] StoreError),
     /// The data path refused the document.
-    #[error("the configuration cannot be put into force: {0}")]
+    #[error("the configuration cannot be put into force")]
     Apply(#[from] ApplyError),
     /// A metric is registered already.
-    #[error("the control plane's metrics cannot be registered: {0}")]
+    #[error("the control plane's metrics cannot be registered")]
     Metrics(#[from] prometheus::Error),
 }
 

@@ -1,8 +1,15 @@
 //! What would become of a request: the decisions of `request`, told instead of acted on.
 
 use crate::{
-    client, core::Core, normalise, reason::Reason, request::host, route::RequestKey,
-    snapshot::RouteAction, sticky, upstream::Endpoint,
+    client,
+    core::Core,
+    normalise,
+    reason::Reason,
+    request::{host, https_url, location},
+    route::RequestKey,
+    snapshot::RouteAction,
+    sticky,
+    upstream::Endpoint,
 };
 use http::{HeaderMap, HeaderValue, Method, Uri};
 use std::{
@@ -81,7 +88,8 @@ pub(crate) fn explain(core: &Core, question: &Question) -> Answer {
     };
     answer.say("listener", format!("`{}`", listening.name));
     if let Some(port) = listening.document.redirect_https {
-        answer.say("listener", format!("redirects everything to https, port {port}"));
+        let to = https_url(&host, port, &path, question.uri.query());
+        answer.say("respond", format!("308 to `{to}`: the listener redirects everything to https"));
         answer.outcome = "redirect";
         return answer;
     }
@@ -109,7 +117,8 @@ pub(crate) fn explain(core: &Core, question: &Question) -> Answer {
 
     let service = match &route.action {
         RouteAction::Service(at) => &snapshot.services[*at],
-        RouteAction::Redirect { to, status, .. } => {
+        RouteAction::Redirect { to, status, keep_path } => {
+            let to = location(to, *keep_path, &path, question.uri.query());
             answer.say("respond", format!("{} to `{to}`", status.as_u16()));
             answer.outcome = "redirect";
             return answer;

@@ -144,7 +144,7 @@ async fn answer(
     let service = match &route.action {
         RouteAction::Service(at) => &snapshot.services[*at],
         RouteAction::Redirect { to, status, keep_path } => {
-            let to = if *keep_path { joined(to, &path, uri.query()) } else { to.clone() };
+            let to = location(to, *keep_path, &path, uri.query());
             return now(respond::redirect(*status, &to));
         }
         RouteAction::Respond { status, body, content_type } => {
@@ -293,9 +293,14 @@ fn normalised_path(uri: &Uri) -> Result<Cow<'_, str>, Refusal> {
     normalise::path(uri.path()).map_err(|bad| Refusal::new(Reason::BadPath, bad.to_string()))
 }
 
-fn https_url(host: &str, port: u16, path: &str, query: Option<&str>) -> String {
+pub(crate) fn https_url(host: &str, port: u16, path: &str, query: Option<&str>) -> String {
     let port = if port == 443 { String::new() } else { format!(":{port}") };
     joined(&format!("https://{host}{port}"), path, query)
+}
+
+/// Where a redirecting route sends a request.
+pub(crate) fn location(to: &str, keep_path: bool, path: &str, query: Option<&str>) -> String {
+    if keep_path { joined(to, path, query) } else { to.to_owned() }
 }
 
 fn joined(base: &str, path: &str, query: Option<&str>) -> String {

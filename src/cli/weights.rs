@@ -102,6 +102,11 @@ fn wanted(changes: &[Change], now: &View) -> Result<BTreeMap<String, Weight>, Fa
             return Err(Failure::Usage(format!("version `{version}` is given twice")));
         }
     }
+    if let Some(unknown) = weights.keys().find(|version| !now.document.contains_key(*version)) {
+        let known: Vec<_> = now.document.keys().map(|version| format!("`{version}`")).collect();
+        let known = known.join(", ");
+        return Err(Failure::Usage(format!("there is no version `{unknown}`; there are {known}")));
+    }
     let forgotten: Vec<_> = now
         .weights
         .iter()

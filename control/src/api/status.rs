@@ -3,12 +3,13 @@
 use crate::{
     clock::Moment,
     plane::{LastReloadError, Plane, WeightsStatus},
-    ports::ListenerStatus,
+    ports::{EndpointStatus, ListenerStatus},
     revisions::RevisionRecord,
 };
 use axum::{Json, extract::State};
 use serde::Serialize;
 use std::sync::Arc;
+use tidegate_certs::CertificateState;
 
 #[derive(Serialize)]
 pub(crate) struct Status {
@@ -46,8 +47,36 @@ pub(crate) async fn show(State(plane): State<Arc<Plane>>) -> Json<Status> {
         durable: plane.durable(),
         revision: view.revision.clone(),
         last_reload_error: plane.last_reload_error(),
-        warnings: view.warnings(),
+        warnings: warnings(&plane, view.warnings()),
         drift: view.drift(),
         listeners: plane.edge.listeners(),
     })
+}
+
+/// What the document's warnings do not know: names without a certificate, upstreams that cannot
+/// answer, endpoints that people took out.
+fn warnings(plane: &Plane, document: Vec<String>) -> Vec<String> {
+    let mut all = document;
+    for certificate in plane.certificates.list() {
+        let names = certificate.names.join(", ");
+        let error = certificate.last_error.as_deref();
+        match (certificate.state, error) {
+            (CertificateState::Held, None) => {}
+            (CertificateState::Held, Some(error)) => all.push(format!("{names}: {error}")),
+            (_, Some(error)) => all.push(format!("no certificate for {names}: {error}")),
+            (_, None) => all.push(format!("no certificate for {names} yet")),
+        }
+    }
+    for upstream in plane.edge.upstreams() {
+        let out = upstream.endpoints.iter().filter(|endpoint| endpoint.admin != "active");
+        for endpoint in out {
+            let name = &upstream.name;
+            all.push(format!("upstream {name}: {} is set to {}", endpoint.address, endpoint.admin));
+        }
+        let usable = |e: &&EndpointStatus| e.admin == "active" && e.health != "unhealthy";
+        if upstream.endpoints.iter().find(usable).is_none() {
+            all.push(format!("upstream {}: no usable endpoint", upstream.name));
+        }
+    }
+    all
 }

@@ -48,6 +48,15 @@ pub enum Origin {
     Api,
 }
 
+impl Origin {
+    fn word(self) -> &'static str {
+        match self {
+            Self::Document => "document",
+            Self::Api => "api",
+        }
+    }
+}
+
 /// What a writer saw before writing.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Precondition {
@@ -173,12 +182,18 @@ impl Plane {
         let stamp = after.set.as_ref();
         tracing::info!(
             %service,
-            weights = ?after.weights,
-            source = ?after.source,
+            weights = %shown(&after.weights),
+            source = after.source.word(),
             author = stamp.map(|s| s.author.as_str()),
             reason = stamp.and_then(|s| s.reason.as_deref()),
             "weights changed"
         );
         Ok(after)
     }
+}
+
+/// `blue=95 green=5`, as the CLI writes it.
+fn shown(weights: &BTreeMap<Name, Weight>) -> String {
+    let pairs: Vec<_> = weights.iter().map(|(name, weight)| format!("{name}={weight}")).collect();
+    pairs.join(" ")
 }

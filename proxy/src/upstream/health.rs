@@ -63,6 +63,8 @@ struct Streak {
     failures: u32,
 }
 
+const CHANGED: &str = "endpoint health changed";
+
 fn settle(
     upstream: &Upstream,
     endpoint: &Endpoint,
@@ -80,14 +82,12 @@ fn settle(
     if after != before {
         endpoint.set_health(after);
         upstream.refresh();
-        tracing::info!(
-            upstream = %upstream.name,
-            endpoint = %endpoint.address,
-            from = before.word(),
-            to = after.word(),
-            cause = failure.as_deref(),
-            "endpoint health changed"
-        );
+        let (upstream, endpoint) = (&upstream.name, endpoint.address);
+        let (from, to, cause) = (before.word(), after.word(), failure.as_deref());
+        match after {
+            Health::Unhealthy => tracing::warn!(%upstream, %endpoint, from, to, cause, "{CHANGED}"),
+            _ => tracing::info!(%upstream, %endpoint, from, to, "{CHANGED}"),
+        }
     }
     endpoint.set_last_failure(failure);
 }
