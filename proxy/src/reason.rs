@@ -129,4 +129,13 @@ mod tests {
         let words: HashSet<_> = Reason::ALL.iter().map(|reason| reason.word()).collect();
         assert_eq!(words.len(), Reason::ALL.len());
     }
+
+    #[test]
+    fn every_word_is_explained_to_operators() {
+        let text = include_str!("../../docs/operations.md");
+        for reason in Reason::ALL {
+            let row = format!("| `{}` | {} |", reason.word(), reason.status().as_u16());
+            assert!(text.contains(&row), "{row}");
+        }
+    }
 }

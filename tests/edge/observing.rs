@@ -192,3 +192,19 @@ async fn control_characters_in_a_request_cannot_forge_lines() {
     assert!(serde_json::from_str::<serde_json::Value>(&line).is_ok(), "{line}");
     assert!(!line.contains('\u{1b}'), "{line:?}");
 }
+
+#[tokio::test]
+async fn every_metric_is_explained_to_operators() {
+    let origin = Origin::start("v1").await;
+    let edge = Edge::start(&simple(origin.address)).await;
+    get(edge.address("http").await, "/").await;
+    let metrics = edge.api().get("/metrics").await.text();
+    let docs = include_str!("../../docs/operations.md");
+    let names = metrics.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split(' ').next());
+    let mut seen = 0;
+    for name in names {
+        assert!(docs.contains(&format!("| `{name}` |")), "{name} is not in docs/operations.md");
+        seen += 1;
+    }
+    assert!(seen > 20, "{metrics}");
+}
