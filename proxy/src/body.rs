@@ -12,7 +12,7 @@ use std::{
     task::{Context, Poll, ready},
     time::Duration,
 };
-use tokio::time::Sleep;
+use tokio::time::{Instant, Sleep};
 
 /// Request bytes kept for a retry.
 const HELD: usize = 64 * 1024;
@@ -95,6 +95,10 @@ pub(crate) struct Replay {
     ended: bool,
     failed: Option<Reason>,
     attempt: u32,
+    /// Chunks the current attempt has taken: a sign of life of the upload.
+    taken: u64,
+    /// When the current attempt had taken everything.
+    delivered: Option<Instant>,
 }
 
 /// A shared [`Replay`].
@@ -113,6 +117,8 @@ impl Replayable {
             ended: false,
             failed: None,
             attempt: 0,
+            taken: 0,
+            delivered: None,
         })))
     }
 
@@ -120,6 +126,7 @@ impl Replayable {
     pub(crate) fn attempt(&self) -> UpstreamBody {
         let mut replay = self.0.lock();
         replay.attempt += 1;
+        replay.delivered = None;
         let attempt = replay.attempt;
         drop(replay);
         UpstreamBody(Some(Attempt {
@@ -134,6 +141,16 @@ impl Replayable {
     pub(crate) fn is_whole(&self) -> bool {
         let replay = self.0.lock();
         !replay.gone && replay.failed.is_none()
+    }
+
+    /// When the upstream had taken the last of the body; `None` while there is more.
+    pub(crate) fn delivered(&self) -> Option<Instant> {
+        self.0.lock().delivered
+    }
+
+    /// Grows while the upload moves.
+    pub(crate) fn taken(&self) -> u64 {
+        self.0.lock().taken
     }
 
     /// Why the client's side of the body failed, if it did.
@@ -182,14 +199,16 @@ impl Body for UpstreamBody {
         if replay.attempt != this.attempt {
             return Poll::Ready(Some(Err(Interrupted::Superseded)));
         }
-        if let Some(held) = replay.held.get(this.sent) {
+        if let Some(held) = replay.held.get(this.sent).cloned() {
             this.sent += 1;
-            return Poll::Ready(Some(Ok(Frame::data(held.clone()))));
+            replay.took(this.sent);
+            return Poll::Ready(Some(Ok(Frame::data(held))));
         }
         if let Some(reason) = replay.failed {
             return Poll::Ready(Some(Err(Interrupted::Client(reason))));
         }
         if replay.ended {
+            replay.took(this.sent);
             let trailers = if this.trailed { None } else { replay.trailers.clone() };
             this.trailed = true;
             return Poll::Ready(trailers.map(|trailers| Ok(Frame::trailers(trailers))));
@@ -199,6 +218,7 @@ impl Body for UpstreamBody {
             this.sent = replay.held.len();
         }
         this.trailed = replay.trailers.is_some();
+        replay.took(this.sent);
         Poll::Ready(frame)
     }
 
@@ -246,6 +266,15 @@ impl Replay {
                 self.ended = true;
                 Poll::Ready(Some(Ok(Frame::trailers(trailers))))
             }
+        }
+    }
+
+    /// The current attempt took a chunk, `sent` of those held by now.
+    fn took(&mut self, sent: usize) {
+        self.taken += 1;
+        let all_held = self.gone || sent == self.held.len();
+        if all_held && (self.ended || self.source.is_empty()) {
+            self.delivered.get_or_insert_with(Instant::now);
         }
     }
 
@@ -319,7 +348,7 @@ impl ResponseBody {
     pub(crate) fn watched(mut self, mut watch: Watch) -> Self {
         let finished = match &self.source {
             Source::Empty => true,
-            Source::Full(_) => false,
+            Source::Full(bytes) => bytes.is_empty(),
             Source::Upstream(body) => body.is_end_stream(),
         };
         if finished {
@@ -378,6 +407,9 @@ impl Body for ResponseBody {
             }
             Source::Upstream(body) => body,
         };
+        if let Some(watch) = &mut this.watch {
+            watch.observation.asked();
+        }
         let polled = Pin::new(&mut *body).poll_frame(cx);
         let Some(watch) = &mut this.watch else {
             let broken = |_| Broken(Reason::UpstreamTruncated);

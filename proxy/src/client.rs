@@ -3,7 +3,7 @@
 //! A forwarding header is a claim. It is believed only from the listener's `trusted_proxies`;
 //! anyone else's is replaced by what this process saw itself.
 
-use http::{HeaderMap, HeaderName, HeaderValue, header::FORWARDED};
+use http::{HeaderMap, HeaderName, HeaderValue};
 use ipnet::IpNet;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
@@ -12,16 +12,6 @@ const PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 const FWD_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 const PORT: HeaderName = HeaderName::from_static("x-forwarded-port");
 const REAL_IP: HeaderName = HeaderName::from_static("x-real-ip");
-/// Other spellings of "the client is": dropped unless the peer is trusted.
-const CLAIMS: [HeaderName; 6] = [
-    FORWARDED,
-    HeaderName::from_static("x-forwarded"),
-    HeaderName::from_static("x-forwarded-server"),
-    HeaderName::from_static("x-forwarded-prefix"),
-    HeaderName::from_static("x-client-ip"),
-    HeaderName::from_static("true-client-ip"),
-];
-
 /// Whether `address` lies in one of `networks`; IPv4-mapped IPv6 counts as IPv4.
 pub(crate) fn is_trusted(address: IpAddr, networks: &[IpNet]) -> bool {
     let address = address.to_canonical();
@@ -94,7 +84,8 @@ pub(crate) fn forward(headers: &mut HeaderMap, about: &Forwarding<'_>) {
         headers.entry(PORT).or_insert_with(|| HeaderValue::from(about.port));
     } else {
         if headers.keys().any(is_claim) {
-            for name in &CLAIMS {
+            let claims: Vec<_> = headers.keys().filter(|name| is_claim(name)).cloned().collect();
+            for name in claims {
                 headers.remove(name);
             }
         }
@@ -107,17 +98,24 @@ pub(crate) fn forward(headers: &mut HeaderMap, about: &Forwarding<'_>) {
     headers.insert(REAL_IP, client);
 }
 
-/// Whether a name is one of [`CLAIMS`].
+/// Whether a field says something about the client or its request that only a proxy may say.
 fn is_claim(name: &HeaderName) -> bool {
-    matches!(
-        name.as_str(),
-        "forwarded"
-            | "x-client-ip"
-            | "x-forwarded"
-            | "true-client-ip"
-            | "x-forwarded-server"
-            | "x-forwarded-prefix"
-    )
+    let name = name.as_str();
+    name.starts_with("x-forwarded")
+        || matches!(
+            name,
+            "forwarded"
+                | "x-real-ip"
+                | "x-client-ip"
+                | "x-url-scheme"
+                | "true-client-ip"
+                | "x-original-url"
+                | "x-rewrite-url"
+                | "x-original-host"
+                | "front-end-https"
+                | "x-cluster-client-ip"
+                | "x-original-forwarded-for"
+        )
 }
 
 fn ip_value(address: IpAddr) -> HeaderValue {
@@ -168,8 +166,18 @@ mod tests {
     }
 
     #[test]
-    fn every_claim_is_known_to_the_quick_look() {
-        assert!(CLAIMS.iter().all(is_claim));
+    fn an_untrusted_peers_claims_are_replaced_or_dropped() {
+        let claims = ["x-forwarded-for", "x-forwarded-ssl", "forwarded", "x-original-url"];
+        let claim =
+            |name: &&'static str| (HeaderName::from_static(name), "6.6.6.6".parse().unwrap());
+        let mut headers: HeaderMap = claims.iter().map(claim).collect();
+        let peer = "1.2.3.4".parse().unwrap();
+        let host = HeaderValue::from_static("a.test");
+        let about =
+            Forwarding { peer, client: peer, trusted: false, https: false, host: &host, port: 80 };
+        forward(&mut headers, &about);
+        assert_eq!(headers["x-forwarded-for"], "1.2.3.4");
+        assert!(headers.values().all(|value| value != "6.6.6.6"), "{headers:?}");
     }
 
     #[test]

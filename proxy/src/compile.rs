@@ -86,11 +86,24 @@ fn upstreams(
             continue;
         }
         let endpoints = document.endpoints.iter().map(|&address| {
-            let known = old.and_then(|old| old.endpoint(address)).cloned();
-            known.unwrap_or_else(|| {
+            let known = old.and_then(|old| old.endpoint(address));
+            let fresh = || {
                 let checked = document.health.is_some();
                 Arc::new(Endpoint::new(address, context.workers, checked))
-            })
+            };
+            match (known, old) {
+                // Connections made under another policy must not serve under this one.
+                (Some(known), Some(old))
+                    if old.document.tls != document.tls
+                        || old.document.protocol != document.protocol =>
+                {
+                    let fresh = fresh();
+                    fresh.set_health(known.health());
+                    fresh
+                }
+                (Some(known), _) => Arc::clone(known),
+                (None, _) => fresh(),
+            }
         });
         let shared = match old {
             Some(old) => Arc::clone(&old.shared),

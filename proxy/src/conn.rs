@@ -1,6 +1,7 @@
 //! One client connection: TLS, the choice between HTTP/1 and HTTP/2, and its end.
 
 use crate::{
+    activity::{Activity, Finding},
     body::{ClientBody, ResponseBody},
     core::Core,
     drain::Drain,
@@ -42,6 +43,8 @@ pub(crate) struct Connection {
     /// What the TLS handshake proved; `None` in plain text.
     pub(crate) tls: Option<Arc<Served>>,
     pub(crate) drain: Drain,
+    /// `None` on HTTP/1, whose codec has limits of its own.
+    pub(crate) activity: Option<Activity>,
     /// Counts the connection for as long as anything of it lives.
     pub(crate) _open: Open,
 }
@@ -185,12 +188,13 @@ fn refuse(connection: &Arc<Connection>, reason: Reason, detail: String) -> Respo
     response
 }
 
-async fn serve_h2<IO>(connection: Connection, listening: Arc<Listening>, io: IO)
+async fn serve_h2<IO>(mut connection: Connection, listening: Arc<Listening>, io: IO)
 where
     IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let limits = &listening.document.limits;
     let body_timeout = limits.body_timeout;
+    let (first, idle) = (limits.header_timeout, limits.keepalive_timeout);
     let mut builder = http2::Builder::new(TokioExecutor::new());
     builder
         .timer(TokioTimer::new())
@@ -205,7 +209,9 @@ where
         .keep_alive_timeout(Duration::from_secs(10));
     drop(listening);
     let draining = connection.drain.draining();
+    connection.activity = Some(Activity::new());
     let connection = Arc::new(connection);
+    let watched = Arc::clone(&connection);
     let service = service_fn(move |request: Request<Incoming>| {
         let connection = Arc::clone(&connection);
         let request = request.map(|body| ClientBody::h2(body, body_timeout));
@@ -213,15 +219,36 @@ where
         async { Ok::<_, Infallible>(response.await) }
     });
     let mut serving = std::pin::pin!(builder.serve_connection(TokioIo::new(io), service));
-    let ended = tokio::select! {
-        ended = serving.as_mut() => ended,
-        () = draining => {
-            // GOAWAY with the highest id first, the real one a round trip later.
-            serving.as_mut().graceful_shutdown();
-            serving.await
+    let mut draining = std::pin::pin!(draining);
+    let mut leaving = false;
+    let mut look = first;
+    let ended = loop {
+        tokio::select! {
+            ended = serving.as_mut() => break ended,
+            () = draining.as_mut(), if !leaving => {
+                // GOAWAY with the highest id first, the real one a round trip later.
+                serving.as_mut().graceful_shutdown();
+                leaving = true;
+            }
+            () = sleep(look) => {
+                let Some(activity) = &watched.activity else { return };
+                match activity.look(first, idle, body_timeout) {
+                    Finding::Fine(again) => look = again.max(Duration::from_millis(10)),
+                    Finding::Idle if !leaving => {
+                        serving.as_mut().graceful_shutdown();
+                        leaving = true;
+                        look = FAREWELL;
+                    }
+                    // It does not even take leave, or reads nothing of what it asked for.
+                    Finding::Idle | Finding::Stalled => return,
+                }
+            }
         }
     };
     if let Err(error) = ended {
         tracing::debug!(%error, "connection ended");
     }
 }
+
+/// A client that was told to go has this long to do so.
+const FAREWELL: Duration = Duration::from_secs(5);

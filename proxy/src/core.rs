@@ -30,7 +30,7 @@ use std::{
 };
 use tidegate_certs::Certs;
 use tidegate_config::{Config, Name};
-use tidegate_release::{RuntimeState, Salt};
+use tidegate_release::{EndpointAdmin, RuntimeState, Salt};
 use tokio::{runtime::Handle, sync::mpsc, time::Instant};
 
 /// What a data path is made of.
@@ -330,11 +330,20 @@ fn settle_endpoints(snapshot: &Snapshot) {
         for endpoint in &upstream.endpoints {
             let key = (upstream.name.clone(), endpoint.address);
             let said = snapshot.state.endpoints.get(&key).copied();
-            if said != endpoint.admin() {
+            let was = endpoint.admin();
+            if said != was {
                 endpoint.set_admin(said);
             }
-            if upstream.document.health.is_none() {
-                endpoint.set_health(Health::Unchecked);
+            match &upstream.document.health {
+                None => {
+                    endpoint.end_checks();
+                    endpoint.set_health(Health::Unchecked);
+                }
+                // Nobody looked while it was disabled.
+                Some(_) if was == Some(EndpointAdmin::Disable) && said.is_none() => {
+                    endpoint.set_health(Health::Unknown);
+                }
+                Some(_) => {}
             }
         }
         upstream.refresh();
@@ -343,9 +352,10 @@ fn settle_endpoints(snapshot: &Snapshot) {
 
 /// Endpoints that the new snapshot does not know keep no connection; those it knows again do.
 fn retire_endpoints(old: &Snapshot, new: &Snapshot) {
-    let in_new = |upstream: &Name, endpoint: &Endpoint| {
+    let in_new = |upstream: &Name, endpoint: &Arc<Endpoint>| {
         let upstream = new.upstreams.get(upstream);
-        upstream.is_some_and(|upstream| upstream.endpoint(endpoint.address).is_some())
+        let same = upstream.and_then(|upstream| upstream.endpoint(endpoint.address));
+        same.is_some_and(|same| Arc::ptr_eq(same, endpoint))
     };
     for upstream in old.upstreams.values() {
         for endpoint in &upstream.endpoints {

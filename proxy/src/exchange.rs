@@ -20,7 +20,7 @@ use std::{
     time::Duration,
 };
 use tidegate_config::UpstreamProtocol;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, timeout, timeout_at};
 
 /// A request ready for an upstream.
 pub(crate) struct Outgoing {
@@ -138,35 +138,35 @@ async fn attempt(
                 }
             };
             let sending = sender.try_send_request(assemble(request, Version::HTTP_11));
-            let sent = head_in_time(upstream, deadline, sending).await;
+            let sent = head_in_time(upstream, request, deadline, sending).await;
             let response = sent.map_err(|error| classify(error, request, stale))?;
             // After an upgrade the connection belongs to the tunnel.
             let keep = response.status() != http::StatusCode::SWITCHING_PROTOCOLS;
             let sender = keep.then_some(sender);
-            let lease = Lease { sender, in_flight, worker, max_idle: pool.idle };
+            let body = request.body.clone();
+            let lease = Lease { sender, body, in_flight, worker, max_idle: pool.idle };
             Ok((response, lease))
         }
         UpstreamProtocol::Http2 => {
-            let mut sender = match endpoint.pools[worker].h2() {
-                Some(sender) => sender,
+            let (mut sender, shared) = match endpoint.pools[worker].h2() {
+                Some(sender) => (sender, true),
                 None => {
                     let connect = Box::pin(connect_h2(upstream, endpoint, worker));
-                    within(deadline, connect).await?
+                    (within(deadline, connect).await?, false)
                 }
             };
             let sending = sender.try_send_request(assemble(request, Version::HTTP_2));
-            let sent = head_in_time(upstream, deadline, sending).await;
-            let response = sent.map_err(|error| {
-                let failure = classify(error, request, true);
-                if failure.reason == Reason::UpstreamReset {
-                    endpoint.pools[worker].drop_h2();
-                }
-                failure
-            })?;
-            Ok((response, Lease { sender: None, in_flight, worker, max_idle: 0 }))
+            let sent = head_in_time(upstream, request, deadline, sending).await;
+            // A stream that was refused says nothing about the connection the others share.
+            let response =
+                sent.map_err(|error| classify(error, request, shared && sender.is_closed()))?;
+            Ok((response, Lease { sender: None, body: None, in_flight, worker, max_idle: 0 }))
         }
     }
 }
+
+/// A pooled connection has this long to notice that its last exchange is over.
+const SETTLE: Duration = Duration::from_millis(20);
 
 /// A pooled connection that is ready for a request.
 async fn pooled(
@@ -180,7 +180,7 @@ async fn pooled(
     }
     while let Some(mut sender) = endpoint.pools[worker].take(upstream.document.pool.idle_timeout) {
         // Its task may still be about to notice that the last response is over.
-        if sender.is_ready() || sender.ready().await.is_ok() {
+        if sender.is_ready() || matches!(timeout(SETTLE, sender.ready()).await, Ok(Ok(()))) {
             return Some(sender);
         }
     }
@@ -228,6 +228,7 @@ enum SendError {
 
 async fn head_in_time(
     upstream: &Upstream,
+    request: &Outgoing,
     deadline: Option<Instant>,
     sending: impl Future<
         Output = Result<
@@ -237,16 +238,31 @@ async fn head_in_time(
     >,
 ) -> Result<Response<Incoming>, SendError> {
     let patience = upstream.document.timeouts.response;
-    let head_by = Instant::now() + patience;
-    let first = deadline.map_or(head_by, |deadline| deadline.min(head_by));
-    match timeout_at(first, sending).await {
-        Ok(Ok(response)) => Ok(response),
-        Ok(Err(mut error)) => match error.take_message() {
-            Some(_) => Err(SendError::Unsent(error.into_error())),
-            None => Err(SendError::Broken(error.into_error())),
-        },
-        Err(_) if deadline == Some(first) => Err(SendError::Deadline),
-        Err(_) => Err(SendError::Slow(patience)),
+    let mut head_by = Instant::now() + patience;
+    let mut taken = 0;
+    let mut sending = std::pin::pin!(sending);
+    loop {
+        let until = deadline.map_or(head_by, |deadline| deadline.min(head_by));
+        match timeout_at(until, sending.as_mut()).await {
+            Ok(Ok(response)) => return Ok(response),
+            Ok(Err(mut error)) => {
+                return Err(match error.take_message() {
+                    Some(_) => SendError::Unsent(error.into_error()),
+                    None => SendError::Broken(error.into_error()),
+                });
+            }
+            Err(_) if deadline == Some(until) => return Err(SendError::Deadline),
+            Err(_) => {}
+        }
+        // The upstream's time runs from the request's last byte; until then the upload has to
+        // move (a client that pauses has its own limit).
+        let Some(body) = &request.body else { return Err(SendError::Slow(patience)) };
+        head_by = match body.delivered() {
+            Some(at) if at + patience > Instant::now() => at + patience,
+            None if body.taken() > taken => Instant::now() + patience,
+            _ => return Err(SendError::Slow(patience)),
+        };
+        taken = body.taken();
     }
 }
 
@@ -275,7 +291,14 @@ fn refused(error: &hyper::Error) -> bool {
     let mut source = std::error::Error::source(error);
     while let Some(error) = source {
         if let Some(h2) = error.downcast_ref::<h2::Error>() {
-            return h2.reason() == Some(h2::Reason::REFUSED_STREAM);
+            // Streams above a GOAWAY's last id end with its reason, which a server that is merely
+            // restarting gives as NO_ERROR.
+            let unprocessed = h2.is_go_away() && h2.is_remote();
+            return match h2.reason() {
+                Some(h2::Reason::REFUSED_STREAM) => true,
+                Some(h2::Reason::NO_ERROR) => unprocessed,
+                _ => false,
+            };
         }
         source = error.source();
     }

@@ -6,6 +6,7 @@
 //! request waits for the control plane, a disk, DNS or a logger.
 
 mod access;
+mod activity;
 mod body;
 mod cells;
 mod client;

@@ -238,6 +238,7 @@ fn admit(
         local,
         tls: None,
         drain: listener.drainer.subscribe(),
+        activity: None,
         _open: open,
     };
     let closed = connection.drain.closed();

@@ -24,6 +24,8 @@ pub(crate) struct Observation {
     pub(crate) facts: Facts,
     /// Leads to the counters without touching what other workers touch.
     connection: Arc<Connection>,
+    /// A frame is with the client's window.
+    handed_out: bool,
 }
 
 /// One line of the access log.
@@ -123,7 +125,10 @@ impl Facts {
 
 impl Observation {
     pub(crate) fn begin(connection: &Arc<Connection>, facts: Facts) -> Box<Self> {
-        Box::new(Self { facts, connection: Arc::clone(connection) })
+        if let Some(activity) = &connection.activity {
+            activity.begin();
+        }
+        Box::new(Self { facts, connection: Arc::clone(connection), handed_out: false })
     }
 
     /// The request belongs to this version from now on, whatever becomes of it.
@@ -139,8 +144,23 @@ impl Observation {
         self.facts.head_after = Some(self.facts.started.elapsed());
     }
 
+    /// A frame goes to the client's connection.
     pub(crate) fn sent(&mut self, bytes: usize) {
         self.facts.bytes += bytes as u64;
+        if let Some(activity) = &self.connection.activity {
+            activity.hand_out();
+            self.handed_out = true;
+        }
+    }
+
+    /// The client's connection asks for the next frame.
+    pub(crate) fn asked(&mut self) {
+        if self.handed_out
+            && let Some(activity) = &self.connection.activity
+        {
+            activity.take_back();
+            self.handed_out = false;
+        }
     }
 
     pub(crate) fn complete(&mut self) {
@@ -155,10 +175,15 @@ impl Observation {
 
 impl Drop for Observation {
     fn drop(&mut self) {
+        self.asked();
         let (facts, connection) = (&mut self.facts, &self.connection);
+        if let Some(activity) = &connection.activity {
+            activity.end();
+        }
         let observer = &connection.core.observer;
-        // A HEAD response's body is never asked for, and one of ours may be dropped unread.
-        let unread = facts.end == End::Streaming && facts.method == Method::HEAD;
+        // Nobody asks for the body of an answer that has none.
+        let bodiless = facts.method == Method::HEAD || matches!(facts.status, 100..200 | 204 | 304);
+        let unread = facts.end == End::Streaming && bodiless;
         if facts.end != End::Complete && !unread {
             facts.reason.get_or_insert(Reason::ClientClosed);
         }

@@ -19,7 +19,7 @@ use crate::{
 };
 use http::{
     HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri,
-    header::{CONNECTION, CONTENT_LENGTH, HOST, SET_COOKIE, UPGRADE},
+    header::{CONNECTION, CONTENT_LENGTH, COOKIE, HOST, SET_COOKIE, TRANSFER_ENCODING, UPGRADE},
     uri::PathAndQuery,
 };
 use std::{borrow::Cow, pin::Pin, sync::Arc};
@@ -169,7 +169,7 @@ async fn answer(
     // Balance and exchange.
     let upgrade = may_upgrade(&request);
     let forwarding = Forwarding {
-        peer: connection.peer.ip(),
+        peer: connection.peer.ip().to_canonical(),
         client: observation.facts.client,
         trusted,
         https: connection.tls.is_some(),
@@ -212,9 +212,14 @@ async fn answer(
 /// fields, we their number, the target and the host; fields with `_` in their name, which some
 /// servers read as `-`, are dropped.
 fn narrow_h2(listening: &Listening, request: &mut Request<ClientBody>) -> Result<(), Refusal> {
-    let target = request.uri().path_and_query().map_or(0, |target| target.as_str().len());
-    if target > listening.h1.uri_bytes {
+    let target = request.uri().path_and_query().map_or("", |target| target.as_str());
+    if target.len() > listening.h1.uri_bytes {
         return Err(Reason::UriTooLong.into());
+    }
+    let origin = target.starts_with('/') && crate::h1::is_valid_target(target.as_bytes());
+    let asterisk = target == "*" && *request.method() == Method::OPTIONS;
+    if !origin && !asterisk {
+        return Err(Reason::Malformed.into());
     }
     if request.headers().len() > listening.h1.headers {
         return Err(Reason::HeaderTooLarge.into());
@@ -231,7 +236,21 @@ fn narrow_h2(listening: &Listening, request: &mut Request<ClientBody>) -> Result
     for name in dropped {
         request.headers_mut().remove(name);
     }
+    join_cookies(request.headers_mut());
     Ok(())
+}
+
+/// Browsers send each cookie in a field of its own; upstreams that speak HTTP/1 expect one
+/// (RFC 9113 section 8.2.3).
+fn join_cookies(headers: &mut http::HeaderMap) {
+    if headers.get_all(COOKIE).iter().nth(1).is_none() {
+        return;
+    }
+    let crumbs: Vec<_> = headers.get_all(COOKIE).iter().map(HeaderValue::as_bytes).collect();
+    if let Ok(joined) = HeaderValue::from_maybe_shared(bytes::Bytes::from(crumbs.join(&b"; "[..])))
+    {
+        headers.insert(COOKIE, joined);
+    }
 }
 
 fn refused(failed: Failed, observation: &mut Observation) -> Refusal {
@@ -305,6 +324,11 @@ pub(crate) fn location(to: &str, keep_path: bool, path: &str, query: Option<&str
 
 fn joined(base: &str, path: &str, query: Option<&str>) -> String {
     let base = base.strip_suffix('/').unwrap_or(base);
+    // Two slashes in front would make the path a host.
+    let path = match base.is_empty() && path.starts_with("//") {
+        true => &path[path.len() - path.trim_start_matches('/').len() - 1..],
+        false => path,
+    };
     match query {
         Some(query) => format!("{base}{path}?{query}"),
         None => format!("{base}{path}"),
@@ -393,6 +417,10 @@ fn outgoing(
     let uri = match document.protocol {
         UpstreamProtocol::Http1 => {
             headers.entry(HOST).or_insert_with(|| forwarding.host.clone());
+            if !body.is_empty() && !headers.contains_key(CONTENT_LENGTH) {
+                // Said here, because hyper sends a GET's body only if it is framed.
+                headers.insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
+            }
             Uri::from(target)
         }
         UpstreamProtocol::Http2 => {
@@ -421,6 +449,30 @@ fn forwarded_target(uri: &Uri, path: &str) -> Result<PathAndQuery, Refusal> {
     {
         return Ok(same.clone());
     }
-    let text = joined("", path, uri.query());
+    let text = match uri.query() {
+        Some(query) => format!("{path}?{query}"),
+        None => path.to_owned(),
+    };
     PathAndQuery::try_from(text).map_err(|error| Refusal::new(Reason::BadPath, error.to_string()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_redirect_never_takes_its_host_from_the_path() {
+        assert_eq!(location("/", true, "//evil.test/x", None), "/evil.test/x");
+        assert_eq!(location("https://a.test/", true, "//b", Some("q=1")), "https://a.test//b?q=1");
+        assert_eq!(location("/new", true, "/x", None), "/new/x");
+    }
+
+    #[test]
+    fn cookie_crumbs_become_one_field() {
+        let mut headers = http::HeaderMap::new();
+        headers.append(COOKIE, HeaderValue::from_static("a=1"));
+        headers.append(COOKIE, HeaderValue::from_static("b=2"));
+        join_cookies(&mut headers);
+        assert_eq!(headers.get_all(COOKIE).iter().collect::<Vec<_>>(), ["a=1; b=2"]);
+    }
 }

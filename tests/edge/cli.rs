@@ -70,7 +70,7 @@ async fn the_verbs_about_a_running_edge() {
     said(&edge.cli(&["certs"]).await, &[]);
     said(&edge.cli(&["explain", "http://app.test/x"]).await, &["app", "green"]);
     for (change, code, word) in [
-        (&["blue=0", "green=5", "red=5"][..], 1, "red"),
+        (&["blue=0", "green=5", "red=5"][..], 2, "red"),
         (&["blue=50"], 2, "green"),
         (&["blue=0", "green=0"], 1, "0"),
     ] {

@@ -93,8 +93,9 @@ pub(super) fn has_element(fields: &HeaderMap, name: HeaderName, option: &[u8]) -
 /// framing, routing, authentication, cookies, conditions, content and response
 /// control, and what a proxy says about the client.
 pub(crate) fn retain_trailers(trailers: &mut HeaderMap) {
-    let late: Vec<HeaderName> =
-        trailers.keys().filter(|name| is_forbidden_trailer(name)).cloned().collect();
+    let late =
+        trailers.keys().filter(|name| is_forbidden_trailer(name) || name.as_str().contains('_'));
+    let late: Vec<HeaderName> = late.cloned().collect();
     for name in late {
         trailers.remove(name);
     }

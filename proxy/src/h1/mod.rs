@@ -69,6 +69,12 @@ use self::{
     exchange::After,
 };
 pub(crate) use self::{fields::retain_trailers, host::is_valid as is_valid_host};
+
+/// Whether every byte and escape of a target is one the codec takes.
+pub(crate) fn is_valid_target(raw: &[u8]) -> bool {
+    target::check_bytes(raw).is_ok()
+}
+
 use crate::drain::Drain;
 
 /// What a connection may use.

@@ -72,7 +72,7 @@ fn origin(raw: Bytes) -> Result<Uri, Malformed> {
     }
 }
 
-fn check_bytes(raw: &[u8]) -> Result<(), Malformed> {
+pub(crate) fn check_bytes(raw: &[u8]) -> Result<(), Malformed> {
     let seen = raw.iter().fold(0, |seen, byte| seen | CLASS[usize::from(*byte)]);
     if seen & REFUSED != 0 || (seen & ESCAPE != 0 && !escapes_are_sound(raw)) {
         return Err(Malformed::Target);

@@ -115,11 +115,12 @@ fn ceil(duration: Duration) -> u64 {
 fn quota(document: &RateLimit) -> Quota {
     let one = NonZeroU32::MIN;
     let count = NonZeroU32::new(document.rate.count).unwrap_or(one);
-    let burst = NonZeroU32::new(document.burst).unwrap_or(one);
-    let interval = document.rate.per / count.get();
-    Quota::with_period(interval.max(Duration::from_nanos(1)))
-        .unwrap_or_else(|| Quota::per_second(one))
-        .allow_burst(burst)
+    let interval = (document.rate.per / count.get()).max(Duration::from_nanos(1));
+    // governor counts in 64 bits of nanoseconds; half of them are room enough.
+    let most = (u64::MAX / 2) / interval.as_nanos() as u64;
+    let burst = document.burst.min(u32::try_from(most).unwrap_or(u32::MAX));
+    let burst = NonZeroU32::new(burst).unwrap_or(one);
+    Quota::with_period(interval).unwrap_or_else(|| Quota::per_second(one)).allow_burst(burst)
 }
 
 /// Nanoseconds since the table's epoch.

@@ -46,6 +46,8 @@ pub(crate) struct Endpoint {
     /// No longer in the document: pools keep nothing for it.
     retired: AtomicBool,
     last_failure: Mutex<Option<Arc<str>>>,
+    /// Which checker's word counts: one that was stopped may still be speaking.
+    checker: AtomicU32,
 }
 
 impl Endpoint {
@@ -59,6 +61,7 @@ impl Endpoint {
             admin: AtomicU8::new(0),
             retired: AtomicBool::new(false),
             last_failure: Mutex::new(None),
+            checker: AtomicU32::new(0),
         }
     }
 
@@ -76,6 +79,20 @@ impl Endpoint {
         if health == Health::Unhealthy {
             self.clear_pools(); // what a dead endpoint left open is of no use
         }
+    }
+
+    /// Makes way for a new checker, whose number this is.
+    pub(crate) fn begin_checks(&self) -> u32 {
+        self.checker.fetch_add(1, Relaxed) + 1
+    }
+
+    /// No checker's word counts any more.
+    pub(crate) fn end_checks(&self) {
+        self.checker.fetch_add(1, Relaxed);
+    }
+
+    pub(crate) fn is_checked_by(&self, checker: u32) -> bool {
+        self.checker.load(Relaxed) == checker
     }
 
     pub(crate) fn last_failure(&self) -> Option<Arc<str>> {

@@ -38,12 +38,15 @@ pub(crate) fn start(
     endpoint: Arc<Endpoint>,
 ) -> Option<Checker> {
     let health = upstream.document.health.clone()?;
+    let number = endpoint.begin_checks();
     let task = runtime.spawn(async move {
         let mut streak = Streak::default();
-        loop {
+        while endpoint.is_checked_by(number) {
             if endpoint.admin() != Some(EndpointAdmin::Disable) {
                 let result = check(&upstream, &endpoint, &health).await;
-                settle(&upstream, &endpoint, &health, &mut streak, result);
+                if endpoint.is_checked_by(number) {
+                    settle(&upstream, &endpoint, &health, &mut streak, result);
+                }
             }
             sleep(jittered(health.interval)).await;
         }
@@ -79,6 +82,11 @@ fn settle(
     }
     let after = verdict(before, streak, health);
     let failure = result.err();
+    if streak.successes + streak.failures == 1 {
+        // The first after a reload or a turn: a checker before this one may have told an
+        // upstream that is no longer in force.
+        upstream.refresh();
+    }
     if after != before {
         endpoint.set_health(after);
         upstream.refresh();

@@ -12,7 +12,7 @@ pub(crate) use endpoint::{Endpoint, InFlight};
 pub(crate) use pool::{H1Sender, H2Sender};
 pub(crate) use tls::UpstreamTlsError;
 
-use crate::cells::PerWorker;
+use crate::{body::Replayable, cells::PerWorker};
 use arc_swap::ArcSwap;
 use std::{
     net::SocketAddr,
@@ -124,16 +124,21 @@ impl Upstream {
 /// A connection on loan from a pool; it goes back when the response has been read to its end.
 pub(crate) struct Lease {
     pub(crate) sender: Option<H1Sender>,
+    /// The request's body, if it has one.
+    pub(crate) body: Option<Replayable>,
     pub(crate) in_flight: InFlight,
     pub(crate) worker: usize,
     pub(crate) max_idle: usize,
 }
 
 impl Lease {
-    /// The exchange is over and the connection clean.
+    /// The response is over. The connection is clean if the request is, too: an upstream may
+    /// answer early, and whoever took the connection then would wait for somebody else's upload.
     pub(crate) fn finished(self) {
         let endpoint = self.in_flight.endpoint();
+        let sent = self.body.is_none_or(|body| body.delivered().is_some());
         if let Some(sender) = self.sender
+            && sent
             && endpoint.keeps_connections()
         {
             endpoint.pools[self.worker].put(sender, self.max_idle);

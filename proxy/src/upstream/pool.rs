@@ -70,11 +70,6 @@ impl Pool {
         self.inner.lock().h2 = Some(sender);
     }
 
-    /// Gives up an HTTP/2 connection for new requests; those in flight keep it.
-    pub(crate) fn drop_h2(&self) {
-        self.inner.lock().h2 = None;
-    }
-
     pub(crate) fn clear(&self) {
         *self.inner.lock() = Inner::default();
     }
