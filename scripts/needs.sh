@@ -45,8 +45,10 @@ install_missing() {
         apt-get install -y -qq --no-install-recommends $packages
 }
 
-# What building takes beside Rust: SQLite and the cryptography are C.
+# What building takes beside Rust: SQLite, the cryptography and zlib-ng are C, the last built by
+# cmake.
 require_compilers() {
     require cc gcc
     require make make
+    require cmake cmake
 }

@@ -221,7 +221,8 @@ where
     let mut serving = std::pin::pin!(builder.serve_connection(TokioIo::new(io), service));
     let mut draining = std::pin::pin!(draining);
     let mut leaving = false;
-    let mut look = first;
+    // Often enough to see a stall that began after the last look.
+    let mut look = first.min(body_timeout);
     let ended = loop {
         tokio::select! {
             ended = serving.as_mut() => break ended,
@@ -233,7 +234,9 @@ where
             () = sleep(look) => {
                 let Some(activity) = &watched.activity else { return };
                 match activity.look(first, idle, body_timeout) {
-                    Finding::Fine(again) => look = again.max(Duration::from_millis(10)),
+                    Finding::Fine(again) => {
+                        look = again.min(body_timeout).max(Duration::from_millis(10));
+                    }
                     Finding::Idle if !leaving => {
                         serving.as_mut().graceful_shutdown();
                         leaving = true;

@@ -10,6 +10,7 @@ mod support;
 
 mod reasons;
 
+mod abuse;
 mod acme;
 mod bad_input;
 mod balancing;
