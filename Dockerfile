@@ -24,6 +24,9 @@ ARG BUILD=rust:1.95.0-bookworm
 ARG RUNTIME=gcr.io/distroless/cc-debian12:nonroot
 
 FROM ${BUILD} AS build
+# zlib-ng, which pingora brings, is built by it.
+RUN apt-get update && apt-get install -y --no-install-recommends cmake \
+    && rm -rf /var/lib/apt/lists/*
 WORKDIR /build
 
 # Downloaded crates and compiled ones are kept beside the layers: a change of the sources compiles
