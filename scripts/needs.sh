@@ -49,6 +49,8 @@ install_missing() {
 # cmake.
 require_compilers() {
     require cc gcc
+    # gcc only recommends the headers of the C library.
+    [ -e /usr/include/stdio.h ] || missing_packages+=(libc6-dev)
     require make make
     require cmake cmake
 }

@@ -3,7 +3,7 @@
 use crate::{
     cli,
     edge::ProxyEdge,
-    handover::{self, Inheritance, Takeover},
+    handover::{self, Denied, Inheritance, Takeover},
     logging,
     process::{self, WorkerSlots},
 };
@@ -91,7 +91,7 @@ pub(crate) fn launch(launch: Launch) -> ExitCode {
 }
 
 fn try_launch(launch: Launch) -> anyhow::Result<ExitCode> {
-    raise_descriptor_limit();
+    let descriptors = raise_descriptor_limit();
     let config = Arc::clone(&launch.document.config);
     let state = config.control.state.clone();
     let start = match launch.upgrade {
@@ -116,7 +116,7 @@ fn try_launch(launch: Launch) -> anyhow::Result<ExitCode> {
     let code = Arc::new(AtomicU8::new(0));
     let outcome = Arc::clone(&code);
     process::host(workers, is_done, |background, slots| async move {
-        let parts = Parts { launch, start, access, workers, state };
+        let parts = Parts { launch, start, access, workers, descriptors, state };
         if let Err(error) = Box::pin(serve(parts, background, slots)).await {
             tracing::error!("{error:#}");
             outcome.store(1, Relaxed);
@@ -145,6 +145,7 @@ struct Parts {
     start: Start,
     access: Option<tidegate_proxy::AccessLog>,
     workers: NonZeroUsize,
+    descriptors: usize,
     state: PathBuf,
 }
 
@@ -158,6 +159,7 @@ async fn serve(
     let Launch { source, document, started, .. } = parts.launch;
     let Start { inheritance: Inheritance { listeners, control }, succession } = parts.start;
     let config = Arc::clone(&document.config);
+    let mut signals = Signals::catch()?;
     let node = node_name();
     let registry = prometheus::Registry::new();
 
@@ -177,6 +179,8 @@ async fn serve(
 
     let options = tidegate_proxy::Options {
         workers: parts.workers,
+        // As many again for upstreams; some for files, sockets and the control plane.
+        max_connections: (parts.descriptors.saturating_sub(100) / 2).max(1),
         rate_limit_keys: config.server.rate_limit_keys,
         salt,
         certs: certs.clone(),
@@ -220,19 +224,27 @@ async fn serve(
     let api = tokio::spawn(tidegate_control::serve(plane.clone(), control, stopped.clone()));
     started(&Started { proxy: proxy.clone(), certs, control: control_address });
 
-    let successors = match succession {
-        Succession::InService(listener) => listener,
-        Succession::TakingOver(takeover) => {
-            first_checks(&*edge).await;
-            let ready = tokio::task::spawn_blocking(move || takeover.ready()).await?;
-            ready.context("the old process does not let go; this one ends")?;
-            tracing::info!("took over from the process before");
-            listen_for_successors(&parts.state)?
+    let end = match succession {
+        Succession::InService(listener) => {
+            let taken = offer_sockets(listener, proxy.clone(), offered)?;
+            signals.until_the_end(&plane, taken).await
         }
+        Succession::TakingOver(takeover) => tokio::select! {
+            taken_over = take_service(takeover, &*edge, &parts.state) => match taken_over {
+                Ok(successors) => {
+                    // Nobody to succeed this one is better than nobody to serve.
+                    let taken = match successors {
+                        Some(successors) => offer_sockets(successors, proxy.clone(), offered)?,
+                        None => mpsc::channel(1).1,
+                    };
+                    signals.until_the_end(&plane, taken).await
+                }
+                Err(denied) => End::Denied(denied),
+            },
+            () = signals.told(1) => End::Told,
+        },
     };
-    let taken = offer_sockets(successors, proxy.clone(), offered)?;
-
-    let handed_over = until_the_end(&plane, taken).await?;
+    let handed_over = matches!(end, End::HandedOver | End::Denied(_));
     let drain = plane.view().document.config.server.drain;
     tracing::info!(?drain, handed_over, "draining");
     // A successor has the control sockets; callers without one see the drain to its end.
@@ -241,7 +253,10 @@ async fn serve(
     }
     tokio::select! {
         () = proxy.drain(handed_over, drain) => {}
-        () = told_again() => tracing::warn!("told again to end: not waiting for connections"),
+        // One that was handed over has not been told a first time.
+        () = signals.told(if handed_over { 2 } else { 1 }) => {
+            tracing::warn!("told again to end: not waiting for connections");
+        }
     }
     stop.send_replace(true);
     let _ = lead.await;
@@ -254,36 +269,93 @@ async fn serve(
         }
     }
     tracing::info!("ended");
-    Ok(())
+    match end {
+        End::Denied(denied) => Err(denied).context("the upgrade failed; this process ends"),
+        _ => Ok(()),
+    }
 }
 
-/// Waits for SIGTERM, SIGINT or a successor, reloading on SIGHUP. True: handed over.
-async fn until_the_end(plane: &Plane, mut taken: mpsc::Receiver<()>) -> anyhow::Result<bool> {
-    let [mut term, mut int, mut hup] =
-        [SignalKind::terminate(), SignalKind::interrupt(), SignalKind::hangup()].map(signal);
-    let (term, int, hup) = (listen(&mut term)?, listen(&mut int)?, listen(&mut hup)?);
-    loop {
-        tokio::select! {
-            _ = term.recv() => return Ok(false),
-            _ = int.recv() => return Ok(false),
-            Some(()) = taken.recv() => return Ok(true),
-            // What went wrong is logged, counted and shown in the status by the plane.
-            _ = hup.recv() => drop(plane.reload(Cause::Signal).await),
+/// Why a process stops serving.
+enum End {
+    /// It was told to.
+    Told,
+    /// Another one serves.
+    HandedOver,
+    /// It was to take over, and the one in service stays.
+    Denied(Denied),
+}
+
+/// The signals of the process' life, caught from the moment it serves.
+struct Signals {
+    term: Signal,
+    int: Signal,
+    hup: Signal,
+}
+
+impl Signals {
+    fn catch() -> anyhow::Result<Self> {
+        let catch = |kind| signal(kind).context("signals cannot be received");
+        Ok(Self {
+            term: catch(SignalKind::terminate())?,
+            int: catch(SignalKind::interrupt())?,
+            hup: catch(SignalKind::hangup())?,
+        })
+    }
+
+    /// Waits for SIGTERM, SIGINT or a successor, reloading on SIGHUP.
+    async fn until_the_end(&mut self, plane: &Plane, mut taken: mpsc::Receiver<()>) -> End {
+        loop {
+            tokio::select! {
+                _ = self.term.recv() => return End::Told,
+                _ = self.int.recv() => return End::Told,
+                Some(()) = taken.recv() => return End::HandedOver,
+                // What went wrong is logged, counted and shown in the status by the plane.
+                _ = self.hup.recv() => drop(plane.reload(Cause::Signal).await),
+            }
+        }
+    }
+
+    /// SIGTERM or SIGINT, so many times.
+    async fn told(&mut self, times: usize) {
+        for _ in 0..times {
+            tokio::select! {
+                _ = self.term.recv() => {}
+                _ = self.int.recv() => {}
+            }
         }
     }
 }
 
-fn listen(signal: &mut io::Result<Signal>) -> anyhow::Result<&mut Signal> {
-    signal.as_mut().map_err(|error| anyhow!("signals cannot be received: {error}"))
-}
-
-/// A second SIGTERM or SIGINT.
-async fn told_again() {
-    let (term, int) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()));
-    let (Ok(mut term), Ok(mut int)) = (term, int) else { return std::future::pending().await };
-    tokio::select! {
-        _ = term.recv() => {}
-        _ = int.recv() => {}
+/// Waits for the first health checks, tells the process in service that this one serves, and
+/// takes its place; gives the socket for the next in line, if there is one to be had.
+async fn take_service(
+    takeover: Takeover,
+    edge: &dyn Edge,
+    state: &Path,
+) -> Result<Option<UnixListener>, Denied> {
+    first_checks(edge).await;
+    let ready = tokio::task::spawn_blocking(move || takeover.ready()).await;
+    match ready {
+        Ok(Ok(())) => tracing::info!("took over from the process before"),
+        Ok(Err(Denied::Gone(error))) => {
+            tracing::warn!(%error, "the process before is gone; this one serves");
+        }
+        Ok(Err(denied)) => return Err(denied),
+        Err(_) => return Err(Denied::Kept), // it panicked: nothing was said
+    }
+    // The process before may still be letting go of it.
+    for _ in 0..50 {
+        if let Ok(listener) = listen_for_successors(state) {
+            return Ok(Some(listener));
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    match listen_for_successors(state) {
+        Ok(listener) => Ok(Some(listener)),
+        Err(error) => {
+            tracing::error!("no upgrade of this process is possible: {error:#}");
+            Ok(None)
+        }
     }
 }
 
@@ -436,13 +508,16 @@ fn bind_tcp(key: &str, address: SocketAddr) -> anyhow::Result<TcpListener> {
 }
 
 /// Connections are descriptors; the hard limit is there to be used.
-fn raise_descriptor_limit() {
+/// As many descriptors as the system lets us have.
+fn raise_descriptor_limit() -> usize {
     use rustix::process::{Resource, getrlimit, setrlimit};
     let mut limit = getrlimit(Resource::Nofile);
     limit.current = limit.maximum;
     if let Err(error) = setrlimit(Resource::Nofile, limit) {
         tracing::warn!(%error, "the limit on open files cannot be raised");
     }
+    let current = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
+    usize::try_from(current).unwrap_or(usize::MAX)
 }
 
 /// Host name and process id: two processes of an upgrade are two nodes.

@@ -117,14 +117,32 @@ pub(crate) fn take_over(path: &Path) -> anyhow::Result<(Inheritance, Takeover)> 
 
 impl Takeover {
     /// Tells the old process that this one serves; it drains from now on.
-    pub(crate) fn ready(mut self) -> anyhow::Result<()> {
-        self.0.write_all(&[READY])?;
+    pub(crate) fn ready(mut self) -> Result<(), Denied> {
+        self.0.write_all(&[READY]).map_err(Denied::of)?;
         let mut answer = [0];
-        self.0.read_exact(&mut answer).context("the old process did not answer")?;
-        if answer != [DRAINING] {
-            bail!("the old process answered {answer:?}");
+        self.0.read_exact(&mut answer).map_err(Denied::of)?;
+        if answer == [DRAINING] { Ok(()) } else { Err(Denied::Kept) }
+    }
+}
+
+/// Why the old process did not hand over.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Denied {
+    /// It ended meanwhile; what it listened on is this process' alone.
+    #[error("the old process is gone: {0}")]
+    Gone(io::Error),
+    /// It lives and keeps the service.
+    #[error("the old process does not let go")]
+    Kept,
+}
+
+impl Denied {
+    fn of(error: io::Error) -> Self {
+        use io::ErrorKind::{BrokenPipe, ConnectionReset, UnexpectedEof};
+        match error.kind() {
+            BrokenPipe | ConnectionReset | UnexpectedEof => Self::Gone(error),
+            _ => Self::Kept,
         }
-        Ok(())
     }
 }
 

@@ -164,7 +164,8 @@ impl Job {
     }
 
     fn adopt(&self, held: Arc<Held>, authority: String) {
-        self.inner.managed.adopt(&[(Origin::Acme, self.name.clone(), held)]);
+        // Even if another CA dated it earlier: it is the one that was ordered now.
+        self.inner.managed.replace(Origin::Acme, &self.name, &held);
         self.inner.state.lock().authorities.insert(self.name.clone(), authority);
         drive::show(&self.inner);
     }

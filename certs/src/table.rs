@@ -63,6 +63,15 @@ impl Managed {
         self.0.load()
     }
 
+    /// Puts a certificate in force, whatever is there.
+    pub(crate) fn replace(&self, origin: Origin, name: &str, held: &Arc<Held>) {
+        self.0.rcu(|table| {
+            let mut table = table.as_ref().clone();
+            table.of_mut(origin).insert(name, Arc::clone(held));
+            table
+        });
+    }
+
     /// Puts certificates in force unless one at least as new is there; says whether any was.
     pub(crate) fn adopt(&self, fresh: &[(Origin, String, Arc<Held>)]) -> bool {
         let mut adopted = false;

@@ -13,14 +13,14 @@ use std::path::PathBuf;
 pub struct Loaded {
     /// The validated configuration.
     pub config: Config,
-    /// Every file read, each once, in the order it was met: `-c` files, includes and
-    /// `{ file = ".." }` references.
+    /// Every file read, each once, in the order it was met: `-c` files, includes,
+    /// `{ file = ".." }` references, and the `ca` files of upstreams.
     pub files: Vec<Source>,
     /// Directories looked through by the globs of `include`: a new file there changes the
     /// document, too.
     pub directories: Vec<PathBuf>,
     /// The merged document as written: references are not replaced by what they refer to, and
-    /// literal secrets are `***`.
+    /// literal secrets and the values of headers are `***`.
     pub document: serde_json::Value,
     /// What is allowed and yet worth a look.
     pub warnings: Vec<Fault>,
@@ -67,9 +67,12 @@ fn read(
     if let Some(config) = &config {
         check::check(config, &root, &mut report);
     }
-    let document = root.to_json(&|at| report.is_hidden(at));
+    let document = root.to_json(&|at| report.is_masked(at));
     let warnings = report.finish(&files)?;
     let config = config.expect("without a fault every table was read");
+    for tls in config.upstreams.values().filter_map(|upstream| upstream.tls.as_ref()) {
+        tls.ca.iter().for_each(|path| files.note(path));
+    }
     let (files, directories) = files.into_sources();
     Ok(Loaded { config, files, directories, document, warnings })
 }

@@ -12,6 +12,8 @@ pub(crate) struct Report {
     warnings: Vec<Note>,
     /// Values that no message, source line or rendering of the document may show.
     hidden: HashSet<Span>,
+    /// Values that renderings of the document leave out.
+    masked: HashSet<Span>,
 }
 
 /// Something to say about a place in the document.
@@ -54,8 +56,14 @@ impl Report {
         self.hidden.insert(at);
     }
 
-    pub(crate) fn is_hidden(&self, at: Span) -> bool {
-        self.hidden.contains(&at)
+    /// Keeps a value out of renderings of the document.
+    pub(crate) fn mask(&mut self, at: Span) {
+        self.masked.insert(at);
+    }
+
+    /// Whether a rendering of the document leaves the value out.
+    pub(crate) fn is_masked(&self, at: Span) -> bool {
+        self.hidden.contains(&at) || self.masked.contains(&at)
     }
 
     /// How many faults there are so far.

@@ -44,6 +44,7 @@ pub(crate) fn control(plane: Arc<Plane>) -> Router {
         .route("/v1/explain", get(explain::show))
         .route("/metrics", get(probes::metrics));
     let deployer = Router::new()
+        .route("/v1/config", put(config::owned_by_file).patch(config::owned_by_file))
         .route("/v1/config:reload", post(config::reload))
         .route(
             "/v1/services/{service}/weights",
@@ -65,7 +66,8 @@ pub(crate) fn control(plane: Arc<Plane>) -> Router {
         .merge(admin)
         .merge(open)
         .fallback(problem::no_such_resource)
-        .method_not_allowed_fallback(problem::no_such_method)
+        .method_not_allowed_fallback(problem::no_such_method);
+    let router = limits::at_once(router)
         .layer(middleware::from_fn_with_state(plane.clone(), writes::complete))
         .layer(middleware::from_fn_with_state(plane.clone(), auth::identify))
         .layer(middleware::from_fn_with_state(plane.clone(), guard::check));
@@ -80,5 +82,6 @@ pub(crate) fn probes(plane: Arc<Plane>) -> Router {
         .route("/metrics", get(probes::metrics))
         .fallback(problem::no_such_resource)
         .method_not_allowed_fallback(problem::no_such_method);
+    let router = limits::at_once(router);
     limits::around(router.with_state(plane.clone()), plane)
 }

@@ -72,7 +72,7 @@ fuzz_target!(|data: &[u8]| {
         let handler = Counting::default();
         let limits = Limits { header_bytes: 4096, headers: 16, uri_bytes: 1024, ..Limits::default() };
         let (mut near, far) = tokio::io::duplex(64 * 1024);
-        let server = tokio::spawn(serve(far, Arc::new(limits), drain().1, handler.clone()));
+        let server = tokio::spawn(serve(far, Arc::new(Arc::new(limits).into()), drain().1, handler.clone()));
         for piece in input.chunks(cut) {
             if near.write_all(piece).await.is_err() {
                 break;

@@ -1,6 +1,7 @@
-//! What goes on on an HTTP/2 connection, for limits that the library leaves to us: how long it
-//! may be without a stream, and how long its client may leave every response unread.
+//! Whether anything goes on on an HTTP/2 connection: how long it may be without a stream is a
+//! limit that the library leaves to us.
 
+use crate::h1::Limits;
 use std::{
     sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed},
     time::{Duration, Instant},
@@ -11,9 +12,7 @@ pub(crate) struct Activity {
     since: Instant,
     /// Requests between their head and the end of their response.
     open: AtomicU32,
-    /// Responses with data at hand that the client's window does not let out.
-    held_back: AtomicU32,
-    /// When something last moved: milliseconds since `since`.
+    /// When a request last began or ended: milliseconds since `since`.
     moved: AtomicU64,
     requests: AtomicU64,
 }
@@ -25,8 +24,6 @@ pub(crate) enum Finding {
     Fine(Duration),
     /// No stream for longer than allowed.
     Idle,
-    /// Nothing was read for longer than allowed, although there is something to read.
-    Stalled,
 }
 
 impl Activity {
@@ -34,7 +31,6 @@ impl Activity {
         Self {
             since: Instant::now(),
             open: AtomicU32::new(0),
-            held_back: AtomicU32::new(0),
             moved: AtomicU64::new(0),
             requests: AtomicU64::new(0),
         }
@@ -51,37 +47,23 @@ impl Activity {
         self.move_on();
     }
 
-    /// A frame of a response was handed out; until it is asked for the next one, the client's
-    /// window is what holds it back.
-    pub(crate) fn hand_out(&self) {
-        self.held_back.fetch_add(1, Relaxed);
-        self.move_on();
-    }
-
-    /// The next frame was asked for, or nobody will.
-    pub(crate) fn take_back(&self) {
-        self.held_back.fetch_sub(1, Relaxed);
-        self.move_on();
-    }
-
     fn move_on(&self) {
         self.moved.store(self.since.elapsed().as_millis() as u64, Relaxed);
     }
 
-    /// `first` is the limit before the first request, `idle` that between requests, `unread` that
-    /// on responses nobody reads.
-    pub(crate) fn look(&self, first: Duration, idle: Duration, unread: Duration) -> Finding {
-        let (limit, finding) = match (self.open.load(Relaxed), self.held_back.load(Relaxed)) {
-            (0, _) if self.requests.load(Relaxed) == 0 => (first, Finding::Idle),
-            (0, _) => (idle, Finding::Idle),
-            (_, 0) => return Finding::Fine(unread),
-            _ => (unread, Finding::Stalled),
-        };
+    /// Before the first request the header timeout is the limit, between requests the keep-alive
+    /// timeout.
+    pub(crate) fn look(&self, limits: &Limits) -> Finding {
+        let first = self.requests.load(Relaxed) == 0;
+        let limit = if first { limits.header_timeout } else { limits.keepalive_timeout };
+        if self.open.load(Relaxed) > 0 {
+            return Finding::Fine(limit);
+        }
         let quiet =
             self.since.elapsed().saturating_sub(Duration::from_millis(self.moved.load(Relaxed)));
         match limit.checked_sub(quiet) {
             Some(left) if !left.is_zero() => Finding::Fine(left),
-            _ => finding,
+            _ => Finding::Idle,
         }
     }
 }
@@ -90,21 +72,18 @@ impl Activity {
 mod tests {
     use super::*;
 
-    const NONE: Duration = Duration::ZERO;
-    const LONG: Duration = Duration::from_secs(3600);
-
     #[test]
-    fn a_connection_is_idle_only_without_streams_and_stalled_only_with_unread_ones() {
+    fn a_connection_is_idle_only_without_streams() {
+        let (none, long) = (Duration::ZERO, Duration::from_secs(3600));
         let activity = Activity::new();
-        assert_eq!(activity.look(NONE, LONG, LONG), Finding::Idle);
+        let look = |header_timeout, keepalive_timeout| {
+            activity.look(&Limits { header_timeout, keepalive_timeout, ..Limits::default() })
+        };
+        assert_eq!(look(none, long), Finding::Idle);
         activity.begin();
-        assert_eq!(activity.look(NONE, NONE, LONG), Finding::Fine(LONG));
-        activity.hand_out();
-        assert_eq!(activity.look(LONG, LONG, NONE), Finding::Stalled);
-        activity.take_back();
-        assert_eq!(activity.look(LONG, LONG, NONE), Finding::Fine(NONE));
+        assert_eq!(look(none, none), Finding::Fine(none));
         activity.end();
-        assert!(matches!(activity.look(NONE, LONG, NONE), Finding::Fine(_)));
-        assert_eq!(activity.look(LONG, NONE, LONG), Finding::Idle);
+        assert!(matches!(look(none, long), Finding::Fine(_)));
+        assert_eq!(look(long, none), Finding::Idle);
     }
 }

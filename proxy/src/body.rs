@@ -2,7 +2,7 @@
 //! Nothing is buffered beyond what a retry may need.
 
 use crate::{h1, observe::Observation, pause::Pause, reason::Reason, upstream::Lease};
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 use parking_lot::Mutex;
@@ -38,7 +38,8 @@ impl ClientBody {
         match self {
             Self::Empty => true,
             Self::H1(body) => body.is_end_stream(),
-            Self::H2 { body, .. } => body.is_end_stream(),
+            // hyper counts down what Content-Length told; only an empty frame may follow.
+            Self::H2 { body, .. } => body.is_end_stream() || body.size_hint().exact() == Some(0),
         }
     }
 
@@ -85,9 +86,9 @@ fn without_forbidden_trailers(mut frame: Frame<Bytes>) -> Frame<Bytes> {
 #[derive(Debug)]
 pub(crate) struct Replay {
     source: ClientBody,
-    held: Vec<Bytes>,
+    /// A copy: slices of what was read would keep the buffers they were read into.
+    held: BytesMut,
     trailers: Option<http::HeaderMap>,
-    held_bytes: usize,
     /// More than [`HELD`] went by: this body can be sent once only.
     gone: bool,
     /// Bytes the route still allows.
@@ -109,9 +110,8 @@ impl Replayable {
     pub(crate) fn new(source: ClientBody, limit: Option<u64>) -> Self {
         Self(Arc::new(Mutex::new(Replay {
             source,
-            held: Vec::new(),
+            held: BytesMut::new(),
             trailers: None,
-            held_bytes: 0,
             gone: false,
             allowance: limit.unwrap_or(u64::MAX),
             ended: false,
@@ -167,7 +167,7 @@ pub(crate) struct UpstreamBody(Option<Attempt>);
 struct Attempt {
     replay: Arc<Mutex<Replay>>,
     attempt: u32,
-    /// Held chunks this attempt has sent.
+    /// Held bytes this attempt has sent.
     sent: usize,
     trailed: bool,
 }
@@ -199,8 +199,9 @@ impl Body for UpstreamBody {
         if replay.attempt != this.attempt {
             return Poll::Ready(Some(Err(Interrupted::Superseded)));
         }
-        if let Some(held) = replay.held.get(this.sent).cloned() {
-            this.sent += 1;
+        if let Some(held @ [_, ..]) = replay.held.get(this.sent..) {
+            let held = Bytes::copy_from_slice(held);
+            this.sent += held.len();
             replay.took(this.sent);
             return Poll::Ready(Some(Ok(Frame::data(held))));
         }
@@ -282,12 +283,11 @@ impl Replay {
         if self.gone {
             return;
         }
-        self.held_bytes += data.len();
-        if self.held_bytes > HELD {
+        if self.held.len() + data.len() > HELD {
             self.gone = true;
-            self.held = Vec::new();
+            self.held = BytesMut::new();
         } else {
-            self.held.push(data.clone());
+            self.held.extend_from_slice(data);
         }
     }
 
@@ -373,14 +373,12 @@ impl Watch {
         Broken(reason)
     }
 
-    /// Ready when the response has been silent, or has lasted, for too long.
-    fn poll_limits(&mut self, cx: &mut Context<'_>) -> Poll<Reason> {
-        if let Some(deadline) = &mut self.deadline
-            && deadline.as_mut().poll(cx).is_ready()
-        {
-            return Poll::Ready(Reason::TotalTimeout);
+    /// Ready when the exchange has lasted for too long.
+    fn poll_deadline(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        match &mut self.deadline {
+            Some(deadline) => deadline.as_mut().poll(cx),
+            None => Poll::Pending,
         }
-        self.pause.poll(cx).map(|()| Reason::UpstreamTruncated)
     }
 }
 
@@ -409,6 +407,10 @@ impl Body for ResponseBody {
         };
         if let Some(watch) = &mut this.watch {
             watch.observation.asked();
+            // First of all: an upstream that always has something never waits.
+            if watch.poll_deadline(cx).is_ready() {
+                return Poll::Ready(Some(Err(watch.broken(Reason::TotalTimeout))));
+            }
         }
         let polled = Pin::new(&mut *body).poll_frame(cx);
         let Some(watch) = &mut this.watch else {
@@ -432,8 +434,8 @@ impl Body for ResponseBody {
                 Poll::Ready(Some(Err(watch.broken(Reason::UpstreamTruncated))))
             }
             Poll::Pending => {
-                let reason = ready!(watch.poll_limits(cx));
-                Poll::Ready(Some(Err(watch.broken(reason))))
+                ready!(watch.pause.poll(cx));
+                Poll::Ready(Some(Err(watch.broken(Reason::UpstreamTruncated))))
             }
         }
     }

@@ -3,7 +3,8 @@
 //! A forwarding header is a claim. It is believed only from the listener's `trusted_proxies`;
 //! anyone else's is replaced by what this process saw itself.
 
-use http::{HeaderMap, HeaderName, HeaderValue};
+use crate::forwarded;
+use http::{HeaderMap, HeaderName, HeaderValue, header::FORWARDED};
 use ipnet::IpNet;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
@@ -12,6 +13,7 @@ const PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 const FWD_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 const PORT: HeaderName = HeaderName::from_static("x-forwarded-port");
 const REAL_IP: HeaderName = HeaderName::from_static("x-real-ip");
+
 /// Whether `address` lies in one of `networks`; IPv4-mapped IPv6 counts as IPv4.
 pub(crate) fn is_trusted(address: IpAddr, networks: &[IpNet]) -> bool {
     let address = address.to_canonical();
@@ -19,15 +21,34 @@ pub(crate) fn is_trusted(address: IpAddr, networks: &[IpNet]) -> bool {
 }
 
 /// The client's address: the peer's, or, when the peer is trusted, the rightmost entry of
-/// `X-Forwarded-For` that is not trusted itself (the leftmost entry if all are). An entry that
-/// is no address ends the search: what stands left of it was not vouched for.
+/// `X-Forwarded-For` (or, without one, of `Forwarded`) that is not trusted itself (the leftmost
+/// entry if all are). An entry that is no address ends the search: what stands left of it was
+/// not vouched for.
 pub(crate) fn address(peer: IpAddr, headers: &HeaderMap, trusted: &[IpNet]) -> IpAddr {
-    let mut client = peer.to_canonical();
-    if !is_trusted(client, trusted) {
-        return client;
+    let peer = peer.to_canonical();
+    if !is_trusted(peer, trusted) {
+        return peer;
     }
-    let values: Vec<_> = headers.get_all(FOR).iter().collect();
-    for entry in values.iter().rev().flat_map(|v| v.as_bytes().rsplit(|&b| b == b',')) {
+    let backwards = |name| {
+        let mut values: Vec<_> = headers.get_all(name).iter().map(HeaderValue::as_bytes).collect();
+        values.reverse();
+        values.into_iter()
+    };
+    if headers.contains_key(FOR) {
+        let entries = backwards(FOR).flat_map(|value| value.rsplit(|&b| b == b','));
+        first_untrusted(peer, entries, trusted)
+    } else {
+        first_untrusted(peer, backwards(FORWARDED).flat_map(forwarded::nodes), trusted)
+    }
+}
+
+fn first_untrusted<'h>(
+    peer: IpAddr,
+    entries: impl Iterator<Item = &'h [u8]>,
+    trusted: &[IpNet],
+) -> IpAddr {
+    let mut client = peer;
+    for entry in entries {
         let Some(next) = parse_entry(entry) else { break };
         client = next;
         if !is_trusted(client, trusted) {
@@ -79,6 +100,16 @@ pub(crate) fn forward(headers: &mut HeaderMap, about: &Forwarding<'_>) {
         chain.extend_from_slice(peer.as_bytes());
         let chain = HeaderValue::from_maybe_shared(chain).unwrap_or_else(|_| peer.clone());
         headers.insert(FOR, chain);
+        if headers.contains_key(FORWARDED)
+            && let Some(chain) = forwarded::continued(
+                headers.get_all(FORWARDED).iter(),
+                about.peer,
+                about.host,
+                about.https,
+            )
+        {
+            headers.insert(FORWARDED, chain);
+        }
         headers.entry(PROTO).or_insert(scheme);
         headers.entry(FWD_HOST).or_insert_with(|| about.host.clone());
         headers.entry(PORT).or_insert_with(|| HeaderValue::from(about.port));
@@ -156,6 +187,18 @@ mod tests {
         ] {
             assert_eq!(address(peer, &headers, &trusted), client.parse::<IpAddr>().unwrap());
         }
+    }
+
+    #[test]
+    fn forwarded_is_read_where_there_is_no_x_forwarded_for() {
+        let trusted = nets(&["10.0.0.0/8"]);
+        let peer = "10.0.0.1".parse().unwrap();
+        let mut headers = HeaderMap::new();
+        headers.append(FORWARDED, HeaderValue::from_static("for=6.6.6.6, for=\"1.2.3.4:5678\""));
+        headers.append(FORWARDED, HeaderValue::from_static("proto=https;for=10.9.9.9"));
+        assert_eq!(address(peer, &headers, &trusted), "1.2.3.4".parse::<IpAddr>().unwrap());
+        headers.insert(FOR, HeaderValue::from_static("4.4.4.4"));
+        assert_eq!(address(peer, &headers, &trusted), "4.4.4.4".parse::<IpAddr>().unwrap());
     }
 
     #[test]

@@ -7,7 +7,7 @@ use crate::{
     limit::{self, Limit},
     route::Table,
     snapshot::{Listening, Route, RouteAction, Service, Snapshot, Version},
-    upstream::{Endpoint, Shared, Upstream},
+    upstream::{Endpoint, Shared, Upstream, read_ca},
 };
 use http::{HeaderName, HeaderValue, StatusCode};
 use std::{collections::BTreeMap, sync::Arc};
@@ -79,8 +79,16 @@ fn upstreams(
     let mut compiled = BTreeMap::new();
     for (name, document) in &config.upstreams {
         let old = context.old.upstreams.get(name);
+        let ca = match read_ca(document) {
+            Ok(ca) => ca,
+            Err(error) => {
+                faults.push(format!("upstream `{name}`: {error}"));
+                continue;
+            }
+        };
         if let Some(old) = old
             && old.document == *document
+            && old.ca == ca
         {
             compiled.insert(name.clone(), Arc::clone(old));
             continue;
@@ -95,6 +103,7 @@ fn upstreams(
                 // Connections made under another policy must not serve under this one.
                 (Some(known), Some(old))
                     if old.document.tls != document.tls
+                        || old.ca != ca
                         || old.document.protocol != document.protocol =>
                 {
                     let fresh = fresh();
@@ -105,11 +114,12 @@ fn upstreams(
                 (None, _) => fresh(),
             }
         });
+        let endpoints = endpoints.collect();
         let shared = match old {
             Some(old) => Arc::clone(&old.shared),
             None => Arc::new(Shared::new(context.workers)),
         };
-        match Upstream::new(name.clone(), document.clone(), endpoints.collect(), shared) {
+        match Upstream::new(name.clone(), document.clone(), ca, endpoints, shared) {
             Ok(upstream) => drop(compiled.insert(name.clone(), Arc::new(upstream))),
             Err(error) => faults.push(format!("upstream `{name}`: {error}")),
         }

@@ -11,12 +11,13 @@ use crate::{
     reason::Reason,
     request, respond,
     snapshot::{Listening, Snapshot},
+    stream::Streams,
     worker::Worker,
 };
 use bytes::Bytes;
 use http::{Request, Response};
 use hyper::{body::Incoming, server::conn::http2, service::service_fn};
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::rt::{TokioIo, TokioTimer};
 use std::{
     convert::Infallible,
     io,
@@ -72,7 +73,7 @@ pub(crate) async fn serve(mut connection: Connection, tcp: TcpStream) {
             p if p.http2 && (!p.http1 || opens_with_preface(&tcp, &listening).await) => {
                 serve_h2(connection, listening, tcp).await;
             }
-            _ => serve_h1(connection, listening, tcp).await,
+            _ => serve_h1(connection, tcp).await,
         };
     };
     let handshake = handshake(tls, tcp);
@@ -85,7 +86,7 @@ pub(crate) async fn serve(mut connection: Connection, tcp: TcpStream) {
             if stream.get_ref().1.alpn_protocol() == Some(b"h2") {
                 serve_h2(connection, listening, stream).await;
             } else {
-                serve_h1(connection, listening, stream).await;
+                serve_h1(connection, stream).await;
             }
         }
         Ok(Ok(None)) => {} // an ACME challenge was answered, or a name refused
@@ -145,13 +146,12 @@ async fn opens_with_preface(tcp: &TcpStream, listening: &Listening) -> bool {
     timeout(listening.document.limits.header_timeout, look).await.unwrap_or(false)
 }
 
-async fn serve_h1<IO>(connection: Connection, listening: Arc<Listening>, io: IO)
+async fn serve_h1<IO>(connection: Connection, io: IO)
 where
     IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let drain = connection.drain.clone();
-    let limits = Arc::clone(&listening.h1);
-    drop(listening);
+    let limits = Arc::clone(&connection.listener.limits);
     let handler = H1(Arc::new(connection));
     if let Err(error) = h1::serve(io, limits, drain, handler).await {
         tracing::debug!(%error, "connection ended");
@@ -167,7 +167,7 @@ impl h1::Handler for H1 {
 
     fn call(&self, request: Request<h1::Body>) -> Self::Future {
         let connection = Arc::clone(&self.0);
-        Box::pin(request::serve(connection, request.map(ClientBody::h1)))
+        Box::pin(request::serve(connection, request.map(ClientBody::h1), None))
     }
 
     fn refuse(&self, malformed: h1::Malformed) -> Response<Bytes> {
@@ -193,13 +193,13 @@ where
     IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let limits = &listening.document.limits;
-    let body_timeout = limits.body_timeout;
-    let (first, idle) = (limits.header_timeout, limits.keepalive_timeout);
-    let mut builder = http2::Builder::new(TokioExecutor::new());
+    let streams = Streams::new(Arc::clone(&connection.listener));
+    let mut builder = http2::Builder::new(streams.clone());
     builder
         .timer(TokioTimer::new())
         .max_concurrent_streams(limits.h2_streams.get() as u32)
-        .max_header_list_size(limits.header_bytes.0 as u32)
+        // Twice ours, so that a request over ours gets an answer with its reason.
+        .max_header_list_size((limits.header_bytes.0 as u32).saturating_mul(2))
         .initial_stream_window_size(64 * 1024)
         .initial_connection_window_size(1024 * 1024)
         .max_send_buf_size(64 * 1024)
@@ -214,15 +214,16 @@ where
     let watched = Arc::clone(&connection);
     let service = service_fn(move |request: Request<Incoming>| {
         let connection = Arc::clone(&connection);
-        let request = request.map(|body| ClientBody::h2(body, body_timeout));
-        let response = Box::pin(request::serve(connection, request));
+        let pause = connection.listener.limits.load().body_timeout;
+        let request = request.map(|body| ClientBody::h2(body, pause));
+        let response = Box::pin(request::serve(connection, request, Some(streams.clock())));
         async { Ok::<_, Infallible>(response.await) }
     });
     let mut serving = std::pin::pin!(builder.serve_connection(TokioIo::new(io), service));
     let mut draining = std::pin::pin!(draining);
     let mut leaving = false;
-    // Often enough to see a stall that began after the last look.
-    let mut look = first.min(body_timeout);
+    let listener = Arc::clone(&watched.listener);
+    let mut look = listener.limits.load().header_timeout;
     let ended = loop {
         tokio::select! {
             ended = serving.as_mut() => break ended,
@@ -233,17 +234,14 @@ where
             }
             () = sleep(look) => {
                 let Some(activity) = &watched.activity else { return };
-                match activity.look(first, idle, body_timeout) {
-                    Finding::Fine(again) => {
-                        look = again.min(body_timeout).max(Duration::from_millis(10));
-                    }
+                match activity.look(&listener.limits.load()) {
+                    Finding::Fine(again) => look = again.max(Duration::from_millis(10)),
                     Finding::Idle if !leaving => {
                         serving.as_mut().graceful_shutdown();
                         leaving = true;
                         look = FAREWELL;
                     }
-                    // It does not even take leave, or reads nothing of what it asked for.
-                    Finding::Idle | Finding::Stalled => return,
+                    Finding::Idle => return, // it does not even take leave
                 }
             }
         }

@@ -37,6 +37,8 @@ use tokio::{runtime::Handle, sync::mpsc, time::Instant};
 pub struct Options {
     /// Worker threads.
     pub workers: NonZeroUsize,
+    /// Client connections the process' descriptors allow, whatever the document says.
+    pub max_connections: usize,
     /// Live keys in the rate limit table.
     pub rate_limit_keys: NonZeroUsize,
     /// The installation's assignment salt, from the store.
@@ -66,6 +68,7 @@ pub(crate) struct Core {
     pub(crate) table: Arc<Table>,
     pub(crate) observer: Observer,
     pub(crate) workers: Box<[Arc<Worker>]>,
+    pub(crate) max_connections: usize,
     /// Client connections open now.
     pub(crate) open: Arc<AtomicUsize>,
     background: Handle,
@@ -99,6 +102,7 @@ impl Core {
             table: Arc::new(Table::new(options.rate_limit_keys.get())),
             observer: Observer::new(workers, options.access),
             workers: (0..workers).map(|index| Arc::new(Worker::new(index))).collect(),
+            max_connections: options.max_connections,
             open: Arc::default(),
             background: options.background,
             commands: commands.into(),
@@ -176,9 +180,13 @@ impl Core {
             }
             let at = control.inherited.iter().position(|sockets| sockets.configured == address);
             let inherited = at.map(|at| control.inherited.swap_remove(at));
+            // A wildcard and an address of it may both be ours, or one follow the other.
+            let ours = open_addresses(control)
+                .chain(bound.values().map(|sockets: &Arc<Sockets>| sockets.bound))
+                .any(|ours| listener::overlap(ours, address));
             let free = match inherited {
-                Some(_) => Ok(()),
-                None => listener::is_taken(address),
+                None if !ours => listener::is_taken(address),
+                _ => Ok(()),
             };
             match free.and_then(|()| Sockets::bind(address, self.workers.len(), inherited)) {
                 Ok(sockets) => drop(bound.insert(name.clone(), Arc::new(sockets))),
@@ -284,7 +292,6 @@ impl Core {
         let listeners = {
             let mut control = self.control.lock();
             control.draining = true;
-            control.checkers.clear();
             control.listeners.values().cloned().collect::<Vec<_>>()
         };
         for listener in &listeners {
@@ -306,10 +313,17 @@ impl Core {
         while self.open.load(Relaxed) > 0 && Instant::now() < end {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
+        self.control.lock().checkers.clear();
         if let Some(access) = &self.observer.access {
             self.workers.iter().for_each(|worker| access.flush(worker));
         }
     }
+}
+
+/// What this process listens on, or was given to.
+fn open_addresses(control: &Control) -> impl Iterator<Item = SocketAddr> {
+    let open = control.listeners.values().map(|listener| listener.bound);
+    open.chain(control.inherited.iter().map(|sockets| sockets.bound))
 }
 
 fn bind_fault(name: &Name, address: SocketAddr, error: &io::Error) -> String {

@@ -144,12 +144,14 @@ async fn attempt(
             let keep = response.status() != http::StatusCode::SWITCHING_PROTOCOLS;
             let sender = keep.then_some(sender);
             let body = request.body.clone();
-            let lease = Lease { sender, body, in_flight, worker, max_idle: pool.idle };
+            let lease =
+                Lease { sender, _stream: None, body, in_flight, worker, max_idle: pool.idle };
             Ok((response, lease))
         }
         UpstreamProtocol::Http2 => {
-            let (mut sender, shared) = match endpoint.pools[worker].h2() {
-                Some(sender) => (sender, true),
+            let room = endpoint.pools[worker].h2(pool.streams.get());
+            let ((mut sender, stream), shared) = match room {
+                Some(connection) => (connection, true),
                 None => {
                     let connect = Box::pin(connect_h2(upstream, endpoint, worker));
                     (within(deadline, connect).await?, false)
@@ -160,7 +162,9 @@ async fn attempt(
             // A stream that was refused says nothing about the connection the others share.
             let response =
                 sent.map_err(|error| classify(error, request, shared && sender.is_closed()))?;
-            Ok((response, Lease { sender: None, body: None, in_flight, worker, max_idle: 0 }))
+            let _stream = Some(stream);
+            let lease = Lease { sender: None, _stream, body: None, in_flight, worker, max_idle: 0 };
+            Ok((response, lease))
         }
     }
 }
@@ -291,14 +295,9 @@ fn refused(error: &hyper::Error) -> bool {
     let mut source = std::error::Error::source(error);
     while let Some(error) = source {
         if let Some(h2) = error.downcast_ref::<h2::Error>() {
-            // Streams above a GOAWAY's last id end with its reason, which a server that is merely
-            // restarting gives as NO_ERROR.
-            let unprocessed = h2.is_go_away() && h2.is_remote();
-            return match h2.reason() {
-                Some(h2::Reason::REFUSED_STREAM) => true,
-                Some(h2::Reason::NO_ERROR) => unprocessed,
-                _ => false,
-            };
+            // Only streams above a GOAWAY's last id end with it, whatever its code.
+            return (h2.is_go_away() && h2.is_remote())
+                || h2.reason() == Some(h2::Reason::REFUSED_STREAM);
         }
         source = error.source();
     }

@@ -68,6 +68,10 @@ pub(crate) fn explain(core: &Core, question: &Question) -> Answer {
     let mut answer = Answer::default();
     let https = question.uri.scheme_str() == Some("https");
 
+    if matches!(question.method, Method::CONNECT | Method::TRACE) {
+        let why = format!("{} is never forwarded", question.method);
+        return answer.refuse("normalise", Reason::Method, why);
+    }
     let authority = question.uri.authority().map_or("", |authority| authority.as_str());
     let authority = HeaderValue::try_from(authority).unwrap_or(HeaderValue::from_static(""));
     let host = host(&authority);
@@ -82,6 +86,7 @@ pub(crate) fn explain(core: &Core, question: &Question) -> Answer {
     let of_scheme = || snapshot.listeners.values().filter(|l| l.tls.is_some() == https);
     let by_port = core.listeners().into_iter().find(|l| l.bound.port() == port);
     let by_port = by_port.and_then(|listener| snapshot.listeners.get(&listener.name));
+    let by_port = by_port.filter(|listening| listening.tls.is_some() == https);
     let Some(listening) = by_port.or_else(|| of_scheme().next()) else {
         let why = format!("no listener speaks {}", if https { "https" } else { "http" });
         return answer.refuse("listener", Reason::NoRoute, why);

@@ -8,9 +8,11 @@ use crate::{
     conn::{self, Connection},
     core::Core,
     drain::{Drainer, drain},
+    h1,
     snapshot::Listening,
     worker::Worker,
 };
+use arc_swap::ArcSwap;
 use parking_lot::Mutex;
 use socket2::{Domain, Protocol, Socket, Type};
 use std::{
@@ -85,6 +87,12 @@ fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     Ok(socket.into())
 }
 
+/// Whether a socket on one address can stand in the way of one on the other.
+pub(crate) fn overlap(one: SocketAddr, other: SocketAddr) -> bool {
+    let wide = |address: SocketAddr| address.ip().is_unspecified();
+    one.port() == other.port() && (one.ip() == other.ip() || wide(one) || wide(other))
+}
+
 /// A port that somebody else listens on, even with SO_REUSEPORT, is taken: two unrelated
 /// processes would share its connections by chance.
 pub(crate) fn is_taken(address: SocketAddr) -> io::Result<()> {
@@ -111,6 +119,8 @@ pub(crate) struct Listener {
     pub(crate) accept_errors: AtomicU64,
     pub(crate) handshakes: Handshakes,
     last: Mutex<Arc<Listening>>,
+    /// What connections may use from their next request on.
+    pub(crate) limits: Arc<ArcSwap<h1::Limits>>,
     accepting: watch::Sender<Accepting>,
 }
 
@@ -143,6 +153,7 @@ impl Listener {
             refused: AtomicU64::new(0),
             accept_errors: AtomicU64::new(0),
             handshakes: Handshakes::default(),
+            limits: Arc::new(ArcSwap::new(Arc::clone(&listening.h1))),
             last: Mutex::new(listening),
             accepting: watch::Sender::new(Accepting::Yes),
         }
@@ -154,6 +165,7 @@ impl Listener {
     }
 
     pub(crate) fn set_last(&self, listening: Arc<Listening>) {
+        self.limits.store(Arc::clone(&listening.h1));
         *self.last.lock() = listening;
     }
 
@@ -222,7 +234,7 @@ fn admit(
         Some(listening) => listening.document.limits.connections,
         None => listener.last().document.limits.connections,
     };
-    let total = snapshot.config.server.connections.get();
+    let total = snapshot.config.server.connections.get().min(core.max_connections);
     let open = Open::count(&listener.open, &core.open);
     if open.here > limit.get() || open.everywhere > total {
         listener.refused.fetch_add(1, Relaxed);

@@ -7,6 +7,7 @@ use crate::{
     conn::Connection,
     reason::Reason,
     snapshot::Route,
+    stream::StreamClock,
 };
 use http::{HeaderValue, Method, Uri, Version};
 use std::{
@@ -24,8 +25,8 @@ pub(crate) struct Observation {
     pub(crate) facts: Facts,
     /// Leads to the counters without touching what other workers touch.
     connection: Arc<Connection>,
-    /// A frame is with the client's window.
-    handed_out: bool,
+    /// Of an HTTP/2 stream.
+    pub(crate) clock: Option<Arc<StreamClock>>,
 }
 
 /// One line of the access log.
@@ -128,7 +129,7 @@ impl Observation {
         if let Some(activity) = &connection.activity {
             activity.begin();
         }
-        Box::new(Self { facts, connection: Arc::clone(connection), handed_out: false })
+        Box::new(Self { facts, connection: Arc::clone(connection), clock: None })
     }
 
     /// The request belongs to this version from now on, whatever becomes of it.
@@ -147,19 +148,15 @@ impl Observation {
     /// A frame goes to the client's connection.
     pub(crate) fn sent(&mut self, bytes: usize) {
         self.facts.bytes += bytes as u64;
-        if let Some(activity) = &self.connection.activity {
-            activity.hand_out();
-            self.handed_out = true;
+        if let Some(clock) = &self.clock {
+            clock.hand_out();
         }
     }
 
     /// The client's connection asks for the next frame.
     pub(crate) fn asked(&mut self) {
-        if self.handed_out
-            && let Some(activity) = &self.connection.activity
-        {
-            activity.take_back();
-            self.handed_out = false;
+        if let Some(clock) = &self.clock {
+            clock.take_back();
         }
     }
 

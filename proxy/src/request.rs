@@ -6,7 +6,7 @@ use crate::{
     client::{self, Forwarding},
     conn::Connection,
     exchange::{Failed, Outgoing, exchange},
-    hop,
+    h1, hop,
     limit::{Decision, Limit, Subject},
     normalise,
     observe::{Facts, Observation, Target},
@@ -15,7 +15,9 @@ use crate::{
     respond::{self, Refusal},
     route::RequestKey,
     snapshot::{Listening, Route, RouteAction, Service, Snapshot, Version},
-    sticky, tunnel,
+    sticky,
+    stream::StreamClock,
+    tunnel,
 };
 use http::{
     HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri,
@@ -35,6 +37,7 @@ pub(crate) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id"
 pub(crate) async fn serve(
     connection: Arc<Connection>,
     request: Request<ClientBody>,
+    clock: Option<Arc<StreamClock>>,
 ) -> Response<ResponseBody> {
     let connection = &connection;
     let snapshot = connection.core.snapshot();
@@ -43,9 +46,10 @@ pub(crate) async fn serve(
     let client = client::address(peer, request.headers(), &listening.document.trusted_proxies);
     let facts = Facts::new(&request, client, connection);
     let mut observation = Observation::begin(connection, facts);
+    observation.clock = clock;
 
     let answered = answer(connection, &snapshot, &listening, request, &mut observation).await;
-    let (mut response, pause) = match answered {
+    let (mut response, pending) = match answered {
         Ok(answer) => answer,
         Err(refusal) => {
             observation.facts.reason = Some(refusal.reason);
@@ -63,7 +67,13 @@ pub(crate) async fn serve(
         response = respond::without_body(response);
     }
     observation.head(response.status().as_u16());
-    let Pending { lease, pause, deadline } = pause.unwrap_or_default();
+    let Pending { lease, pause, deadline } = pending.unwrap_or_default();
+    if let Some(deadline) = &deadline {
+        response.extensions_mut().insert(h1::Until(deadline.deadline()));
+        if let Some(clock) = &observation.clock {
+            clock.over_by(deadline.deadline());
+        }
+    }
     response.map(|body| body.watched(Watch { observation, lease, pause, deadline }))
 }
 
@@ -114,10 +124,12 @@ async fn answer(
         let plain = HeaderValue::from_static("application/octet-stream");
         return now(respond::fixed(StatusCode::OK, key.into(), plain));
     }
-    if let (Some(served), Some(tls)) = (&connection.tls, &listening.tls)
-        && !tls.allows(served, &host)
-    {
-        return Err(Reason::Misdirected.into());
+    match (&connection.tls, &listening.tls) {
+        (Some(served), Some(tls)) if !tls.allows(served, &host) => {
+            return Err(Reason::Misdirected.into());
+        }
+        (None, Some(_)) => return Err(no_longer_plain(request.version())),
+        _ => {}
     }
     if let Some(port) = listening.document.redirect_https {
         let to = https_url(&host, port, &path, uri.query());
@@ -208,26 +220,44 @@ async fn answer(
     Ok((response.map(ResponseBody::upstream), Some(pending)))
 }
 
-/// What the HTTP/1 codec does while reading, for HTTP/2: the library bounds the bytes of the
-/// fields, we their number, the target and the host; fields with `_` in their name, which some
+/// The connection is older than its listener's TLS.
+fn no_longer_plain(version: http::Version) -> Refusal {
+    let mut refusal = Refusal::new(Reason::Misdirected, "the listener speaks TLS only by now");
+    if version != http::Version::HTTP_2 {
+        let close = HeaderValue::from_static("close");
+        refusal.headers.get_or_insert_default().insert(CONNECTION, close);
+    }
+    refusal
+}
+
+/// What the HTTP/1 codec does while reading, for HTTP/2: the library bounds what it holds, we the
+/// bytes and number of the fields, the target and the host; fields with `_` in their name, which some
 /// servers read as `-`, are dropped.
 fn narrow_h2(listening: &Listening, request: &mut Request<ClientBody>) -> Result<(), Refusal> {
     let target = request.uri().path_and_query().map_or("", |target| target.as_str());
     if target.len() > listening.h1.uri_bytes {
         return Err(Reason::UriTooLong.into());
     }
-    let origin = target.starts_with('/') && crate::h1::is_valid_target(target.as_bytes());
+    let origin = target.starts_with('/') && h1::is_valid_target(target.as_bytes());
     let asterisk = target == "*" && *request.method() == Method::OPTIONS;
     if !origin && !asterisk {
         return Err(Reason::Malformed.into());
     }
-    if request.headers().len() > listening.h1.headers {
+    // As RFC 9113 section 6.5.2 counts a field list: 32 bytes more for each.
+    let bytes = |(name, value): (&HeaderName, &HeaderValue)| name.as_str().len() + value.len() + 32;
+    let list: usize = target.len() + request.headers().iter().map(bytes).sum::<usize>();
+    if request.headers().len() > listening.h1.headers || list > listening.h1.header_bytes {
         return Err(Reason::HeaderTooLarge.into());
+    }
+    let mut lengths = request.headers().get_all(CONTENT_LENGTH).iter();
+    let length = lengths.next();
+    if lengths.next().is_some() || length.is_some_and(|length| !h1::is_valid_length(length)) {
+        return Err(Reason::Malformed.into());
     }
     let authority = request.uri().authority().map(|authority| authority.as_str().as_bytes());
     let host = authority.or(request.headers().get(HOST).map(HeaderValue::as_bytes));
     if request.headers().get_all(HOST).iter().nth(1).is_some()
-        || !host.is_some_and(crate::h1::is_valid_host)
+        || !host.is_some_and(h1::is_valid_host)
     {
         return Err(Reason::BadHost.into());
     }
@@ -324,10 +354,11 @@ pub(crate) fn location(to: &str, keep_path: bool, path: &str, query: Option<&str
 
 fn joined(base: &str, path: &str, query: Option<&str>) -> String {
     let base = base.strip_suffix('/').unwrap_or(base);
-    // Two slashes in front would make the path a host.
-    let path = match base.is_empty() && path.starts_with("//") {
-        true => &path[path.len() - path.trim_start_matches('/').len() - 1..],
-        false => path,
+    // Two slashes in front would make the path a host; browsers read `\` as one.
+    let rest = path.trim_start_matches(['/', '\\']);
+    let path = match base.is_empty() && path.len() - rest.len() > 1 {
+        true => Cow::Owned(format!("/{rest}")),
+        false => Cow::Borrowed(path),
     };
     match query {
         Some(query) => format!("{base}{path}?{query}"),
@@ -464,6 +495,7 @@ mod tests {
     fn a_redirect_never_takes_its_host_from_the_path() {
         assert_eq!(location("/", true, "//evil.test/x", None), "/evil.test/x");
         assert_eq!(location("https://a.test/", true, "//b", Some("q=1")), "https://a.test//b?q=1");
+        assert_eq!(location("/", true, "/\\evil.test/x", None), "/evil.test/x");
         assert_eq!(location("/new", true, "/x", None), "/new/x");
     }
 

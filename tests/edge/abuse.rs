@@ -1,13 +1,14 @@
 //! Clients that want something for nothing. Each story is named for the symptom it once had.
 
+use super::reasons;
 use crate::support::{
     Act, Ca, Client, Edge, Origin, RawClient,
     client::{get_with, streaming, with_headers},
-    frames::{FrameClient, HEADERS, SETTINGS},
+    frames::{END_HEADERS, END_STREAM, FrameClient, HEADERS, RST_STREAM, SETTINGS, request_block},
     get,
     grpc::fed_body,
     listener,
-    origin::Then,
+    origin::{Gate, Then},
     route,
     text::simple,
     within,
@@ -125,9 +126,11 @@ async fn an_h2_client_without_a_request_does_not_stay() {
 }
 
 #[tokio::test]
-async fn an_h2_client_that_reads_nothing_does_not_keep_its_responses_waiting() {
+async fn an_h2_stream_nobody_reads_ends_and_the_others_go_on() {
     let origin = Origin::start("v1").await;
     origin.on("/big", Act::Bytes(4_000_000));
+    let gate = Gate::default();
+    origin.on("/held", Act::Gate(gate.clone()));
     let config = listener("http")
         + "[listeners.http.limits]\nbody_timeout = \"500ms\"\n"
         + &crate::support::service("app", &[("app", 100, origin.address)])
@@ -137,13 +140,109 @@ async fn an_h2_client_that_reads_nothing_does_not_keep_its_responses_waiting() {
     // SETTINGS_INITIAL_WINDOW_SIZE = 0.
     client.send(SETTINGS, 0, 0, &[0, 4, 0, 0, 0, 0]).await;
     client.get(1, "/big").await;
-    let end = async { while client.next().await.is_some() {} };
-    within("the end of the connection", end).await;
+    client.get(3, "/held").await;
+    let reset = client.next_of(RST_STREAM).await.expect("the stream is reset");
+    assert_eq!(reset.stream, 1);
+    // What goes on beside it keeps nobody's stream alive, and loses nothing.
+    gate.open();
+    let head = client.next_of(HEADERS).await.expect("the other one is answered");
+    assert_eq!((head.stream, FrameClient::status(&head)), (3, 200));
+    drop(client);
     let api = edge.api();
     let flying = || async {
         (api.metric_sum("tidegate_endpoint_in_flight", &[]).await == 0.0).then_some(())
     };
     crate::support::eventually("nothing is in flight", flying).await;
+}
+
+#[tokio::test]
+async fn the_total_timeout_holds_for_clients_that_read_slowly_or_not_at_all() {
+    let origin = Origin::start("v1").await;
+    origin.on("/big", Act::Bytes(64_000_000));
+    let total = "timeouts = { total = \"700ms\" }\n";
+    let config = listener("http")
+        + &crate::support::upstream("app", &[origin.address])
+        + total
+        + "\n[services.app.versions.app]\nupstream = \"app\"\nweight = 100\n"
+        + &route("app");
+    let edge = Edge::start(&config).await;
+    let http = edge.address("http").await;
+    let mut h1 = RawClient::connect(http).await;
+    h1.send("GET /big HTTP/1.1\r\nHost: app.test\r\n\r\n").await;
+    let mut h2 = FrameClient::connect(http).await;
+    h2.get(1, "/big").await;
+    // Neither reads on; both are over long before the 30 s a client may be silent.
+    origin.await_requests(2).await;
+    within("the end of both", origin.await_connections(0)).await;
+}
+
+#[tokio::test]
+async fn a_dribbled_upload_costs_what_it_weighs() {
+    let origin = Origin::start("v1").await;
+    let edge = Edge::start(&simple(origin.address)).await;
+    let http = edge.address("http").await;
+    assert_eq!(get(http, "/").await.status, 200);
+    let before = edge.resident();
+    let mut client = RawClient::connect(http).await;
+    client.send("POST /up HTTP/1.1\r\nHost: app.test\r\nContent-Length: 9000\r\n\r\n").await;
+    for sent in 0..4_000 {
+        client.send("x").await;
+        if sent % 50 == 0 {
+            tokio::task::yield_now().await;
+        }
+    }
+    origin.await_wire(&"x".repeat(4_000)).await;
+    let grown = edge.resident().saturating_sub(before);
+    // Each byte used to keep the buffer it was read into: 16 KiB.
+    assert!(grown < 6 * 1024, "{grown} KiB for 4,000 bytes");
+}
+
+#[tokio::test]
+async fn a_plain_connection_ends_with_its_listeners_plain_text() {
+    let origin = Origin::start("v1").await;
+    let ca = Ca::new();
+    let port = crate::support::port::Port::reserve();
+    let edge = Edge::start("").await;
+    let config = |tls: &str| {
+        format!("\n[listeners.web]\naddress = \"{}\"\n{tls}", port.address())
+            + &crate::support::service("app", &[("app", 100, origin.address)])
+            + &route("app")
+    };
+    edge.reload(&config("")).await;
+    let mut old = RawClient::connect(port.address()).await;
+    let request = "GET / HTTP/1.1\r\nHost: app.test\r\n\r\n";
+    old.send(request).await;
+    assert_eq!(old.response().await.status, 200);
+    let leaf = ca.issue(&["app.test"]).table(&edge.dir, "edge");
+    edge.reload(&config(&format!("tls = {{ certificates = [{leaf}] }}\n"))).await;
+    old.send(request).await;
+    let refused = old.response().await;
+    assert_eq!((refused.status, refused.reason()), (421, Some(reasons::MISDIRECTED)));
+    assert!(old.closed().await);
+}
+
+#[tokio::test]
+async fn h2_lengths_and_heads_are_as_narrow_as_on_h1() {
+    let origin = Origin::start("v1").await;
+    let config = listener("http")
+        + "[listeners.http.limits]\nheader_bytes = \"4KiB\"\n"
+        + &crate::support::service("app", &[("app", 100, origin.address)])
+        + &route("app");
+    let edge = Edge::start(&config).await;
+    let long = "x".repeat(5_000);
+    for (fields, status, reason) in [
+        (&[("content-length", "0"), ("content-length", "0")][..], 400, "malformed_request"),
+        (&[("content-length", "")], 400, "malformed_request"),
+        (&[("x-long", &*long)], 431, "header_too_large"),
+    ] {
+        let mut client = FrameClient::connect(edge.address("http").await).await;
+        client.send(HEADERS, END_STREAM | END_HEADERS, 1, &request_block("GET", "/", fields)).await;
+        let head = client.next_of(HEADERS).await.expect("an answer");
+        assert_eq!(FrameClient::status(&head), status, "{fields:?}");
+        let label = format!("reason=\"{reason}\"");
+        assert!(edge.api().metric_sum("tidegate_refusals_total", &[&label]).await >= 1.0);
+    }
+    assert_eq!(origin.requests(), 0);
 }
 
 #[tokio::test]

@@ -2,7 +2,7 @@
 
 use super::reasons;
 use crate::support::{
-    Act, Client, Edge, Load, Origin,
+    Act, Ca, Client, Dir, Edge, Load, Origin,
     client::request,
     eventually, get,
     grpc::H2Origin,
@@ -10,7 +10,7 @@ use crate::support::{
     load::Plan,
     origin::{Gate, OnAccept, Then},
     port::Port,
-    route, upstream,
+    route, upstream, within,
 };
 use std::{collections::BTreeMap, net::SocketAddr};
 use tokio::time::Instant;
@@ -140,7 +140,7 @@ async fn readiness_waits_for_the_first_round_of_checks() {
     origin.on("/healthz", Act::Gate(gate.clone()));
     let checks =
         "health = { path = \"/healthz\", interval = \"1h\", timeout = \"20s\", healthy_after = 1 }";
-    let edge = Edge::spawn_in(crate::support::Dir::new(), &pool(&[origin.address], checks));
+    let edge = Edge::spawn_in(Dir::new(), &pool(&[origin.address], checks));
     origin.await_requests(1).await;
     let api = edge.api();
     let answer = eventually("an answer of /readyz", || async {
@@ -224,6 +224,81 @@ async fn a_stream_refused_by_an_h2_upstream_is_sent_again_whatever_its_method() 
 }
 
 #[tokio::test]
+async fn a_request_above_the_last_stream_of_a_goaway_is_sent_again_whatever_its_method() {
+    let origin = H2Origin::start("v1").await;
+    let edge = Edge::start(&pool(&[origin.address], "protocol = \"http2\"")).await;
+    origin.goaway_next(1);
+    let mut client = Client::http1(edge.address("http").await);
+    let reply = client.send(request("POST", "/once", "payload")).await;
+    assert_eq!((reply.status.as_u16(), &reply.json()["body_length"]), (200, &7.into()));
+    assert_eq!((origin.requests(), origin.connections()), (1, 2));
+}
+
+#[tokio::test]
+async fn a_full_h2_connection_gets_a_second_one_beside_it() {
+    let origin = H2Origin::start_narrow("v1", 2).await;
+    let config = pool(
+        &[origin.address],
+        "protocol = \"http2\"\npool = { idle_timeout = \"300ms\" }\n\
+             timeouts = { response = \"20s\" }",
+    );
+    let edge = Edge::start(&config).await;
+    let http = edge.address("http").await;
+    // The first answer brings the server's limit.
+    assert_eq!(get(http, "/").await.status, 200);
+    let held: Vec<_> = (0..2)
+        .map(|_| tokio::spawn(async move { Client::http1(http).get("/held").await }))
+        .collect();
+    eventually("both streams are taken", || async { (origin.requests() == 3).then_some(()) }).await;
+    for _ in 0..3 {
+        assert_eq!(within("room", get(http, "/")).await.status, 200);
+    }
+    assert_eq!(origin.connections(), 2);
+    held.iter().for_each(tokio::task::JoinHandle::abort);
+    // What nobody uses any more is closed.
+    eventually("no idle connection", || async {
+        let idle = edge.api().metric_sum("tidegate_endpoint_idle_connections", &[]).await;
+        (idle == 0.0).then_some(())
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_budget_of_nothing_allows_no_retry_of_what_was_sent() {
+    let origin = Origin::start("v1").await;
+    origin.once("/once", Act::close());
+    let edge = Edge::start(&pool(&[origin.address], "retries = { budget_percent = 0 }")).await;
+    get(edge.address("http").await, "/once").await.assert_refused(502, reasons::UPSTREAM_RESET);
+    assert_eq!(origin.seen_at("/once").len(), 1);
+}
+
+#[tokio::test]
+async fn checks_speak_what_the_upstream_speaks() {
+    let (ca, dir) = (Ca::new(), Dir::new());
+    let leaf = ca.issue(&["a.test"]);
+    let tls = format!("tls = {{ server_name = \"a.test\", ca = {:?} }}\n", ca.root_file(&dir));
+    let check = "health = { path = \"/healthz\", host = \"check.test\", status = \"200-204\", \
+                 interval = \"100ms\", healthy_after = 1, unhealthy_after = 1 }\n";
+    let secure = Origin::start_tls("v1", leaf.server(&["http/1.1"])).await;
+    let (h2, h2s) =
+        (H2Origin::start("v2").await, H2Origin::start_tls("v3", leaf.server(&["h2"])).await);
+    for (address, more) in [
+        (secure.address, tls.clone()),
+        (h2.address, "protocol = \"http2\"\n".to_owned()),
+        (h2s.address, "protocol = \"http2\"\n".to_owned() + &tls),
+    ] {
+        let edge = Edge::start(&pool(&[address], &(more + check))).await;
+        edge.api().await_health("app", address, "healthy").await;
+        assert_eq!(get(edge.address("http").await, "/").await.status, 200);
+    }
+    assert_eq!(secure.seen_at("/healthz")[0].header("host").as_deref(), Some("check.test"));
+    // A status outside the range is a failure.
+    secure.on("/healthz", Act::Status(302));
+    let edge = Edge::start(&pool(&[secure.address], &(tls + check))).await;
+    edge.api().await_health("app", secure.address, "unhealthy").await;
+}
+
+#[tokio::test]
 async fn attempts_and_budget_bound_what_a_dead_upstream_costs() {
     let origin = Origin::start("v1").await;
     origin.on("/dead", Act::close());
@@ -289,6 +364,38 @@ async fn an_endpoint_killed_under_load_costs_no_answer() {
     println!("{}", report.summary());
     report.assert_nothing_failed();
     report.assert_no_connection_closed();
+}
+
+#[tokio::test]
+async fn posts_to_an_endpoint_killed_under_load_fail_with_their_reason_or_not_at_all() {
+    let (mut a, b) = (Origin::start("a").await.forgetful(), Origin::start("b").await.forgetful());
+    for origin in [&a, &b] {
+        origin.on("/load", Act::Slow(std::time::Duration::from_millis(5)));
+    }
+    let edge = Edge::start(&pool(&[a.address, b.address], QUICK_CHECKS)).await;
+    let plan = Plan { method: "POST", ..Plan::plain(edge.address("http").await, 8) };
+    let load = Load::start(plan).await;
+    load.await_answers(200).await;
+    for _ in 0..3 {
+        a.stop().await;
+        edge.api().await_health("app", a.address, "unhealthy").await;
+        load.await_answers(100).await;
+        a.restart().await;
+        edge.api().await_health("app", a.address, "healthy").await;
+        load.await_answers(100).await;
+    }
+    let report = load.stop().await;
+    println!("{}", report.summary());
+    assert!(report.failed.is_empty(), "every request has an answer: {:?}", report.failed);
+    report.assert_no_connection_closed();
+    let reasons = report.reasons();
+    let allowed = |reason: &String| {
+        ["", reasons::UPSTREAM_RESET, reasons::CONNECT_FAILED].contains(&reason.as_str())
+    };
+    assert!(reasons.keys().all(allowed), "{reasons:?}");
+    assert!(report.statuses().keys().all(|status| [200, 502].contains(status)));
+    // What was in flight when the endpoint died, and no more.
+    assert!(report.statuses().get(&502).is_none_or(|&n| n <= 3 * 8), "{}", report.summary());
 }
 
 #[tokio::test]

@@ -3,11 +3,12 @@
 use crate::support::{
     Act, Client, Edge, Load, Origin, RawClient,
     frames::{DATA, FrameClient, GOAWAY, HEADERS, RST_STREAM},
-    get,
+    get, listener,
     load::Plan,
     origin::Gate,
+    route,
     text::simple,
-    websocket,
+    upstream, websocket,
 };
 use rustix::process::Signal;
 use std::time::Duration;
@@ -173,6 +174,80 @@ async fn an_upgrade_hands_over_and_loses_nothing() {
     println!("{}", report.summary());
     report.assert_nothing_failed();
     assert_eq!(report.closed_silently, 0, "{}", report.summary());
+}
+
+#[tokio::test]
+async fn an_upgrade_keeps_weights_drains_and_what_checks_say() {
+    let origins = [Origin::start("a").await, Origin::start("b").await, Origin::start("c").await];
+    let [a, b, c] = &origins;
+    let green = Origin::start("green").await;
+    a.on("/healthz", Act::Status(500));
+    let config = "[server]\nworkers = 1\ndrain = \"10s\"\n".to_owned()
+        + &listener("http")
+        + &upstream("blue", &[a.address, b.address, c.address])
+        + "health = { path = \"/healthz\", interval = \"100ms\", unhealthy_after = 1 }\n"
+        + &upstream("green", &[green.address])
+        + "\n[services.app.versions]\nblue = { upstream = \"blue\", weight = 100 }\n\
+           green = { upstream = \"green\", weight = 0 }\n"
+        + &route("app");
+    let mut edge = Edge::start(&config).await;
+    let http = edge.address("http").await;
+    edge.api().await_health("blue", a.address, "unhealthy").await;
+    edge.api().weights("app", &[("blue", 50.0), ("green", 50.0)]).await;
+    edge.api().endpoint_state("blue", b.address, "drain").await;
+
+    let mut old = edge.upgrade().await;
+    assert!(old.wait_exit().await.success());
+    let api = edge.api();
+    let weights = api.json("/v1/services/app/weights").await;
+    assert_eq!(weights["weights"]["green"], 50.0, "{weights}");
+    assert_eq!(api.endpoint("blue", b.address).await["admin"], "drain");
+    assert_eq!(api.endpoint("blue", a.address).await["health"], "unhealthy");
+    let mut versions = std::collections::BTreeMap::<String, u32>::new();
+    let mut client = Client::http1(http);
+    for _ in 0..200 {
+        *versions.entry(client.get("/").await.version().to_owned()).or_default() += 1;
+    }
+    let found: Vec<_> = versions.keys().map(String::as_str).collect();
+    assert_eq!(found, ["c", "green"], "{versions:?}");
+    // Binomial, n = 200, p = 1/2: six standard deviations are 42.
+    assert!((58..=142).contains(&versions["green"]), "{versions:?}");
+}
+
+#[tokio::test]
+async fn an_old_process_that_dies_before_it_let_go_leaves_the_new_one_serving() {
+    let origin = Origin::start("v1").await;
+    let checks = "health = { path = \"/healthz\", interval = \"1h\", timeout = \"20s\" }\n";
+    let config = "[server]\nworkers = 1\ndrain = \"5s\"\n".to_owned()
+        + &listener("http")
+        + &upstream("app", &[origin.address])
+        + checks
+        + "\n[services.app.versions.app]\nupstream = \"app\"\nweight = 100\n"
+        + &route("app");
+    let mut edge = Edge::start(&config).await;
+    let http = edge.address("http").await;
+    // The new process waits for its first check, the old one for the new one.
+    let gate = Gate::default();
+    origin.on("/healthz", Act::Gate(gate.clone()));
+    let checked = origin.seen_at("/healthz").len();
+    let new = edge.begin_upgrade();
+    crate::support::eventually("the new process to check", || async {
+        (origin.seen_at("/healthz").len() > checked).then_some(())
+    })
+    .await;
+    edge.kill().await;
+    gate.open();
+    edge.succeed(new);
+    let api = edge.api();
+    crate::support::eventually("the new process to serve alone", || async {
+        api.served_by(edge.pid()).await.then_some(())
+    })
+    .await;
+    assert_eq!(get(http, "/").await.status, 200);
+    // And it can be upgraded in turn.
+    let mut old = edge.upgrade().await;
+    assert!(old.wait_exit().await.success());
+    assert_eq!(get(http, "/").await.status, 200);
 }
 
 #[tokio::test]

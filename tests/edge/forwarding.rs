@@ -62,6 +62,21 @@ async fn forwarding_headers_of_trusted_proxies_are_continued() {
 }
 
 #[tokio::test]
+async fn the_forwarded_field_of_trusted_proxies_is_read_and_continued() {
+    let origin = Origin::start("v1").await;
+    let config = listener("http")
+        + "trusted_proxies = [\"127.0.0.0/8\", \"10.0.0.0/8\"]\n"
+        + &service("app", &[("app", 100, origin.address)])
+        + &route("app");
+    let edge = Edge::start(&config).await;
+    let headers = [("forwarded", "for=6.6.6.6, for=\"[2001:db8::9]:99\", for=10.1.1.1")];
+    let seen = arrives(&edge, &origin, "/rfc7239", &headers).await;
+    let chain = seen.header("forwarded").unwrap();
+    assert!(chain.ends_with("for=10.1.1.1, for=127.0.0.1;host=\"app.test\";proto=http"), "{chain}");
+    assert_eq!(seen.header("x-real-ip").as_deref(), Some("2001:db8::9"));
+}
+
+#[tokio::test]
 async fn https_is_told_as_https() {
     let (ca, dir) = (Ca::new(), Dir::new());
     let leaf = ca.issue(&["app.test"]);

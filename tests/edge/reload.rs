@@ -1,8 +1,9 @@
 //! A new configuration comes into force whole, or not at all.
 
+use super::reasons;
 use crate::support::{
-    Client, Edge, Origin, RawClient, eventually, frames::FrameClient, get, listener, route,
-    service, text::simple, websocket,
+    Ca, Client, Dir, Edge, Origin, RawClient, eventually, frames::FrameClient, get, listener,
+    port::Port, route, service, text::simple, upstream, websocket,
 };
 use tokio::time::Instant;
 
@@ -151,7 +152,7 @@ async fn a_change_of_endpoints_lets_requests_in_flight_finish() {
 
 #[tokio::test]
 async fn includes_and_environment_are_read_again() {
-    let dir = crate::support::Dir::new();
+    let dir = Dir::new();
     std::fs::create_dir(dir.path("conf.d")).unwrap();
     let route =
         |word: &str| format!("[routes.all]\nrespond = {{ status = 200, body = \"{word}\" }}\n");
@@ -217,4 +218,95 @@ async fn streams_of_a_removed_listener_live_until_the_drain_deadline_and_no_long
     while h2.next().await.is_some() {}
     let lived = started.elapsed();
     assert!((1_500..5_000).contains(&lived.as_millis()), "ended after {lived:?} of 2 s");
+}
+
+#[tokio::test]
+async fn changed_limits_hold_for_the_next_request_of_old_connections() {
+    let origin = Origin::start("v1").await;
+    let config = |limits: &str| {
+        listener("http")
+            + &format!("[listeners.http.limits]\n{limits}\n")
+            + &service("app", &[("app", 100, origin.address)])
+            + &route("app")
+    };
+    let edge = Edge::start(&config("")).await;
+    let http = edge.address("http").await;
+    let long = format!("/{}", "x".repeat(2_000));
+    let mut clients = [Client::http1(http), Client::http2(http)];
+    for client in &mut clients {
+        assert_eq!(client.get(&long).await.status, 200);
+    }
+    // A head that is longer than the new limit before it is complete.
+    let mut half = RawClient::connect(http).await;
+    half.send(format!("GET / HTTP/1.1\r\nHost: app.test\r\nX-Long: {}", "x".repeat(6_000))).await;
+    edge.reload(&config("uri_bytes = \"1KiB\"\nheader_bytes = \"4KiB\"")).await;
+    for client in &mut clients {
+        client.get(&long).await.assert_refused(414, reasons::URI_TOO_LONG);
+    }
+    half.send("x").await;
+    let refused = half.response().await;
+    assert_eq!((refused.status, refused.reason()), (431, Some(reasons::HEADER_TOO_LARGE)));
+}
+
+#[tokio::test]
+async fn a_listener_moves_between_an_address_and_all_of_them() {
+    let origin = Origin::start("v1").await.forgetful();
+    let port = Port::reserve();
+    let number = port.address().port();
+    let at = |address: &str| {
+        format!("\n[listeners.web]\naddress = \"{address}:{number}\"\n")
+            + &service("app", &[("app", 100, origin.address)])
+            + &route("app")
+    };
+    let mut edge = Edge::start(&at("127.0.0.1")).await;
+    for address in ["0.0.0.0", "127.0.0.1", "[::]"] {
+        edge.reload(&at(address)).await;
+        assert_eq!(get(port.address(), "/").await.status, 200, "{address}");
+    }
+    // The same across an upgrade.
+    edge.write_config(&at("127.0.0.1"));
+    let mut old = edge.upgrade().await;
+    assert!(old.wait_exit().await.success());
+    assert_eq!(get(port.address(), "/").await.status, 200);
+}
+
+#[tokio::test]
+async fn another_ca_of_an_upstream_is_trusted_from_the_reload_on() {
+    let (right, wrong) = (Ca::new(), Ca::new());
+    let origin = Origin::start_tls("v1", right.issue(&["a.test"]).server(&["http/1.1"])).await;
+    let dir = Dir::new();
+    let ca = right.root_file(&dir);
+    let config = listener("http")
+        + &upstream("app", &[origin.address])
+        + &format!("tls = {{ server_name = \"a.test\", ca = {ca:?} }}\n")
+        + "\n[services.app.versions.app]\nupstream = \"app\"\nweight = 100\n"
+        + &route("app");
+    let edge = Edge::start_in(dir, &config).await;
+    let http = edge.address("http").await;
+    assert_eq!(get(http, "/").await.status, 200);
+    // The file alone changes; connections made under the old trust serve no more.
+    wrong.root_file(&edge.dir);
+    assert!(edge.api().reload().await.status.is_success());
+    get(http, "/").await.assert_refused(502, reasons::CONNECT_FAILED);
+    right.root_file(&edge.dir);
+    eventually("the file is watched, too", || async {
+        (get(http, "/").await.status == 200).then_some(())
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn what_needs_a_restart_is_said_and_the_rest_is_in_force() {
+    let origin = Origin::start("v1").await;
+    let edge = Edge::start(&simple(origin.address)).await;
+    let config = "[server]\nworkers = 3\n[log]\nlevel = \"debug\"\n".to_owned()
+        + &simple(origin.address)
+        + "path = \"/only\"\n";
+    edge.write_config(&config);
+    let told = edge.api().reload().await.json()["diff_text"].as_str().unwrap_or("").to_owned();
+    for key in ["workers", "level"] {
+        let line = told.lines().find(|line| line.contains(key));
+        assert!(line.is_some_and(|line| line.contains("after a restart")), "{key}: {told}");
+    }
+    assert_eq!(get(edge.address("http").await, "/").await.status, 404);
 }

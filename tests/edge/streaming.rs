@@ -140,7 +140,8 @@ async fn request_trailers_reach_an_h2_upstream() {
     trailers.insert("x-checksum", "abc".parse().unwrap());
     feed.send(Frame::trailers(trailers)).await.unwrap();
     drop(feed);
-    assert_eq!(asked.await.unwrap().json()["body_length"], 4);
+    let told = asked.await.unwrap().json();
+    assert_eq!((&told["body_length"], &told["trailers"][0]), (&4.into(), &"x-checksum".into()));
 }
 
 #[tokio::test]

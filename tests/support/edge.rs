@@ -202,11 +202,8 @@ impl Edge {
     /// Starts a second process that takes over the sockets, and waits until it alone answers the
     /// control API. This edge is then the new one; the old process is returned, draining.
     pub async fn upgrade(&mut self) -> Process {
-        let new = Process::run(
-            &[&self.dir.path("rig.toml"), &self.dir.path("edge.toml")],
-            &["--upgrade"],
-        );
-        let old = std::mem::replace(&mut self.process, new);
+        let new = self.begin_upgrade();
+        let old = self.succeed(new);
         let (api, pid) = (self.api(), self.pid());
         within("the new process to take over", async {
             // For a moment both have the control socket: one answer could be luck.
@@ -221,6 +218,16 @@ impl Edge {
         })
         .await;
         old
+    }
+
+    /// Starts the process of an upgrade and waits for nothing.
+    pub fn begin_upgrade(&self) -> Process {
+        Process::run(&[&self.dir.path("rig.toml"), &self.dir.path("edge.toml")], &["--upgrade"])
+    }
+
+    /// This edge is the new process from now on; the old one is returned.
+    pub fn succeed(&mut self, new: Process) -> Process {
+        std::mem::replace(&mut self.process, new)
     }
 
     /// Runs a CLI verb against it and returns what came of it.

@@ -1,7 +1,10 @@
 //! An HTTP/2 upstream on the h2 crate itself, which can refuse streams and say goodbye; and a
 //! body that a story feeds frame by frame.
 
-use super::port::Port;
+use super::{
+    frames::{self, GOAWAY, SETTINGS},
+    port::Port,
+};
 use bytes::Bytes;
 use futures_util::future::poll_fn;
 use h2::{Reason, RecvStream, SendStream, server::SendResponse};
@@ -11,6 +14,7 @@ use rustls::ServerConfig;
 use serde_json::json;
 use std::{
     convert::Infallible,
+    future::pending,
     net::SocketAddr,
     pin::Pin,
     sync::{
@@ -20,7 +24,7 @@ use std::{
     task::{Context, Poll},
 };
 use tokio::{
-    io::{AsyncRead, AsyncWrite},
+    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
     net::TcpListener,
     sync::mpsc,
     task::{JoinHandle, JoinSet},
@@ -28,7 +32,7 @@ use tokio::{
 use tokio_rustls::TlsAcceptor;
 
 /// The upstream: `/refuse` is reset with REFUSED_STREAM as often as told, `/reset` always with
-/// INTERNAL_ERROR, paths with `.Stream/` echo every message as it comes and end with trailers,
+/// INTERNAL_ERROR, `/held` is never answered, paths with `.Stream/` echo every message as it comes and end with trailers,
 /// everything else tells in JSON what came. Stops when dropped.
 pub struct H2Origin {
     /// Where it listens.
@@ -42,7 +46,10 @@ pub struct H2Origin {
 struct Shared {
     version: String,
     tls: Option<TlsAcceptor>,
+    /// `None` = as many as the library allows.
+    streams: Option<u32>,
     refusals: AtomicU64,
+    goaways: AtomicU64,
     requests: AtomicU64,
     connections: AtomicU64,
     seen: Mutex<Vec<(String, HeaderMap)>>,
@@ -59,9 +66,22 @@ impl H2Origin {
         Self::with_tls(version, Some(TlsAcceptor::from(config)))
     }
 
+    /// In plain text, with so many streams at once on a connection.
+    pub async fn start_narrow(version: &str, streams: u32) -> Self {
+        Self::with(Shared {
+            version: version.to_owned(),
+            streams: Some(streams),
+            ..Shared::default()
+        })
+    }
+
     fn with_tls(version: &str, tls: Option<TlsAcceptor>) -> Self {
+        Self::with(Shared { version: version.to_owned(), tls, ..Shared::default() })
+    }
+
+    fn with(shared: Shared) -> Self {
         let port = Port::reserve();
-        let shared = Arc::new(Shared { version: version.to_owned(), tls, ..Shared::default() });
+        let shared = Arc::new(shared);
         let serving = tokio::spawn(Arc::clone(&shared).accept(port.listen()));
         Self { address: port.address(), shared, serving, _port: port }
     }
@@ -69,6 +89,11 @@ impl H2Origin {
     /// How many requests for `/refuse` are refused before one is answered.
     pub fn refuse_next(&self, count: u64) {
         self.shared.refusals.store(count, Ordering::SeqCst);
+    }
+
+    /// The next connections begin with a GOAWAY (ENHANCE_YOUR_CALM) that takes no stream.
+    pub fn goaway_next(&self, count: u64) {
+        self.shared.goaways.store(count, Ordering::SeqCst);
     }
 
     /// Requests so far.
@@ -113,8 +138,23 @@ impl Shared {
         }
     }
 
-    async fn serve(self: Arc<Self>, stream: impl AsyncRead + AsyncWrite + Unpin) {
-        let Ok(mut connection) = h2::server::handshake(stream).await else { return };
+    async fn serve(self: Arc<Self>, mut stream: impl AsyncRead + AsyncWrite + Unpin) {
+        let turn = |left: u64| left.checked_sub(1);
+        if self.goaways.fetch_update(Ordering::SeqCst, Ordering::SeqCst, turn).is_ok() {
+            let goaway = [0, 0, 0, 0, 0, 0, 0, 11];
+            let frames =
+                [frames::encode(SETTINGS, 0, 0, &[]), frames::encode(GOAWAY, 0, 0, &goaway)];
+            let _ = stream.write_all(&frames.concat()).await;
+            // Until the client goes: bytes left unread would turn the end into a reset.
+            let mut rest = Vec::new();
+            let _ = stream.read_to_end(&mut rest).await;
+            return;
+        }
+        let mut builder = h2::server::Builder::new();
+        if let Some(streams) = self.streams {
+            builder.max_concurrent_streams(streams);
+        }
+        let Ok(mut connection) = builder.handshake(stream).await else { return };
         let mut streams = JoinSet::new();
         while let Some(Ok((request, respond))) = connection.accept().await {
             // A stream that fails is one the peer gave up; the story sees it at its own end.
@@ -141,6 +181,9 @@ impl Shared {
         if refused {
             respond.send_reset(Reason::REFUSED_STREAM);
             return Ok(());
+        }
+        if path == "/held" {
+            return pending().await;
         }
         if path == "/reset" {
             respond.send_reset(Reason::INTERNAL_ERROR);
@@ -190,6 +233,8 @@ impl Shared {
             body.flow_control().release_capacity(data.len())?;
             length += data.len();
         }
+        let trailers = body.trailers().await?.unwrap_or_default();
+        let trailers: Vec<_> = trailers.keys().map(ToString::to_string).collect();
         let headers: Vec<(String, String)> = head
             .headers
             .iter()
@@ -205,6 +250,7 @@ impl Shared {
             "http": "HTTP/2",
             "headers": headers,
             "body_length": length,
+            "trailers": trailers,
         });
         let response = Response::builder()
             .header("x-version", &self.version)

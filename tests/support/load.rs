@@ -28,6 +28,8 @@ pub struct Plan {
     pub target: SocketAddr,
     /// TLS for both, by ALPN.
     pub tls: Option<[Arc<ClientConfig>; 2]>,
+    /// How is asked.
+    pub method: &'static str,
     /// The path asked for.
     pub path: String,
     /// The host asked for.
@@ -48,6 +50,7 @@ impl Plan {
             http2: connections / 2,
             target,
             tls: None,
+            method: "GET",
             path: "/load".to_owned(),
             host: "app.test".to_owned(),
             pause: Duration::from_millis(2),
@@ -107,6 +110,15 @@ impl Report {
             *by_status.entry(answer.status).or_default() += 1;
         }
         by_status
+    }
+
+    /// Answers by reason word; "" is none.
+    pub fn reasons(&self) -> BTreeMap<String, usize> {
+        let mut by_reason = BTreeMap::new();
+        for answer in &self.answers {
+            *by_reason.entry(answer.reason.clone().unwrap_or_default()).or_default() += 1;
+        }
+        by_reason
     }
 
     /// Answers by version, of requests sent from `start` on and answered until `end`.
@@ -243,7 +255,7 @@ impl Shared {
         let mut tries = 0;
         loop {
             let sent = Instant::now();
-            let asked = client.try_send(request("GET", &self.plan.path, ""));
+            let asked = client.try_send(request(self.plan.method, &self.plan.path, ""));
             match timeout(Duration::from_secs(15), asked).await {
                 Ok(Ok(reply)) => return self.answered(sent, &reply, client),
                 Ok(Err(Failure::NotSent(_))) if tries < 3 => self.ended(client.speaks()),

@@ -29,7 +29,7 @@ pub struct DiffLine {
 pub enum Effect {
     /// On the next request or connection.
     Traffic,
-    /// At once, but not on requests: logging, certificates to come.
+    /// At once, but not on requests: certificates to come.
     Operation,
     /// Not before the process is started again or upgraded.
     Restart,

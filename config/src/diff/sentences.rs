@@ -38,8 +38,8 @@ pub(super) fn write(old: &Config, new: &Config, changes: Vec<Change>) -> Vec<Dif
 /// When a change of this key is noticed, and by what.
 fn effect(path: &[&str]) -> Effect {
     match path {
-        ["server", "workers" | "rate_limit_keys"] | ["control", ..] => Effect::Restart,
-        ["log" | "acme", ..] => Effect::Operation,
+        ["server", "workers" | "rate_limit_keys"] | ["control" | "log", ..] => Effect::Restart,
+        ["acme", ..] => Effect::Operation,
         _ => Effect::Traffic,
     }
 }

@@ -125,13 +125,25 @@ impl Files {
         (self.sources, self.directories)
     }
 
+    /// Remembers a file that others read because the document names it: when it changes, the
+    /// document does. What is wrong with it is theirs to say.
+    pub(crate) fn note(&mut self, path: &Path) {
+        if let Ok(bytes) = read_bounded(path, MAX_FILE) {
+            self.remember(path, &bytes);
+        }
+    }
+
     fn read(&mut self, path: &Path, most: u64) -> Result<String, String> {
         let bytes = read_bounded(path, most)?;
+        self.remember(path, &bytes);
+        String::from_utf8(bytes).map_err(|_| "cannot read it: not UTF-8 text".to_owned())
+    }
+
+    fn remember(&mut self, path: &Path, bytes: &[u8]) {
         if !self.sources.iter().any(|source| source.path == path) {
-            let sha256 = hex::encode(Sha256::digest(&bytes));
+            let sha256 = hex::encode(Sha256::digest(bytes));
             self.sources.push(Source { path: path.to_owned(), sha256 });
         }
-        String::from_utf8(bytes).map_err(|_| "cannot read it: not UTF-8 text".to_owned())
     }
 }
 

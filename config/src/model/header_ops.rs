@@ -66,6 +66,7 @@ fn header_value() -> TextShape<HeaderValue> {
             Misfit::because("a header's value has no line breaks or control characters")
         })
     })
+    .masked() // upstreams are given credentials this way
 }
 
 /// A table of headers by name.

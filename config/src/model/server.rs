@@ -12,8 +12,8 @@ table! {
         /// Live keys in the rate limit table, for all limits together. Default 1,000,000, 1,000
         /// to 100,000,000; read at start only.
         rate_limit_keys: NonZeroUsize = 1_000_000 as whole(1_000..=100_000_000),
-        /// Client connections open at once in the whole process. Default 100,000 (and never more
-        /// than the process' descriptors allow).
+        /// Client connections open at once in the whole process. Default 100,000, and never more
+        /// than half of the files the process may open (`ulimit -Hn`).
         connections: NonZeroUsize = 100_000 as whole(1..=10_000_000),
     }
 }

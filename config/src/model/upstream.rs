@@ -2,7 +2,7 @@ use super::{Health, host::server_name};
 use crate::shape::{
     Misfit, TextShape, defaults, duration, optional, percent, set, table, text, whole, words,
 };
-use std::{net::SocketAddr, path::PathBuf, time::Duration};
+use std::{net::SocketAddr, num::NonZeroUsize, path::PathBuf, time::Duration};
 
 table! {
     /// `[upstreams.NAME]`: a pool of endpoints.
@@ -79,10 +79,12 @@ defaults!(UpstreamTimeouts);
 table! {
     /// `[upstreams.NAME.pool]`: kept-alive connections, per worker and endpoint.
     pub struct Pool {
-        /// Idle connections kept per worker and endpoint. Default 64; 0 turns reuse off.
+        /// Connections kept per worker and endpoint: idle ones, or shared ones with `http2`. Default 64; 0 turns reuse off.
         idle: usize = 64 as whole(0..=10_000),
         /// An idle connection older than this is closed; below common servers' keep-alive (Node 5 s). Default 4 s.
         idle_timeout: Duration = "4s" as duration("1ms", "24h"),
+        /// Requests at once on one `http2` connection; more, or more than its server allows, open another. Default 100.
+        streams: NonZeroUsize = 100 as whole(1..=10_000),
     }
 }
 
@@ -94,7 +96,7 @@ table! {
     pub struct Retries {
         /// Attempts beside the first. Default 2, 0 to 10.
         attempts: u32 = 2 as whole(0..=10),
-        /// Retries allowed as a share of requests, in percent. Default 20.
+        /// Retries of what was sent already, as a share of requests in percent; up to 100 of them are saved up, and there at the start. Default 20; 0 allows none.
         budget_percent: u8 = 20 as percent(0..=100),
     }
 }

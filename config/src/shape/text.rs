@@ -12,14 +12,24 @@ pub(crate) fn text<T>(
     expected: &'static str,
     parse: fn(&str) -> Result<T, Misfit>,
 ) -> TextShape<T> {
-    TextShape { expected, parse, secret: false }
+    TextShape { expected, parse, privacy: Privacy::Public }
 }
 
 /// See [`text`].
 pub(crate) struct TextShape<T> {
     expected: &'static str,
     parse: fn(&str) -> Result<T, Misfit>,
-    secret: bool,
+    privacy: Privacy,
+}
+
+/// Who may see a value.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Privacy {
+    Public,
+    /// Whoever has the file, but not who is shown the document in force.
+    Masked,
+    /// Nobody, not even in a fault.
+    Secret,
 }
 
 impl<T> TextShape<T> {
@@ -30,7 +40,12 @@ impl<T> TextShape<T> {
 
     /// The value is never shown.
     pub(crate) fn secret(self) -> Self {
-        Self { secret: true, ..self }
+        Self { privacy: Privacy::Secret, ..self }
+    }
+
+    /// The value may be a secret: the document is shown without it.
+    pub(crate) fn masked(self) -> Self {
+        Self { privacy: Privacy::Masked, ..self }
     }
 }
 
@@ -46,12 +61,14 @@ impl<T> Shape for TextShape<T> {
     }
 
     fn read(&self, node: &Node, cx: &mut Cx<'_>) -> Option<T> {
-        if self.secret {
-            cx.report.hide(node.at);
+        match self.privacy {
+            Privacy::Public => {}
+            Privacy::Masked => cx.report.mask(node.at),
+            Privacy::Secret => cx.report.hide(node.at),
         }
         let mut text = cx.text(node, || self.expected.to_owned())?;
         let read = (self.parse)(&text.value);
-        if self.secret {
+        if self.privacy == Privacy::Secret {
             text = Text::brought(String::new(), "something else".to_owned());
         }
         read.map_err(|why| cx.misfit(node.at, self.expected, &text, why)).ok()

@@ -1,4 +1,5 @@
-//! `GET /v1/config`: the document in force; `POST /v1/config:reload`: read it again.
+//! `GET /v1/config`: the document in force; `POST /v1/config:reload`: read it again; `PUT` and
+//! `PATCH` are refused: the files own it.
 
 use super::{
     Caller, Problem,
@@ -29,6 +30,22 @@ pub(crate) async fn show(State(plane): State<Arc<Plane>>) -> Response {
     let view = plane.view();
     let shown = Shown { revision: view.revision.clone(), document: view.document.json.clone() };
     ([(header::ETAG, ETag::of(&shown.revision).to_string())], Json(shown)).into_response()
+}
+
+/// The document is the files' (`[control] source` is `file` in this version); what may be
+/// changed through the API is runtime state.
+pub(crate) async fn owned_by_file(State(plane): State<Arc<Plane>>) -> Problem {
+    let view = plane.view();
+    let files = view.document.files.iter().map(|file| format!("`{}`", file.path.display()));
+    let files: Vec<_> = files.collect();
+    Problem::document_owned_by_file(match files.is_empty() {
+        true => "the document is built into this process; start one with files of your own".into(),
+        false => format!(
+            "edit {}: they are watched, and POST /v1/config:reload reads them at once; weights and \
+             drains have resources of their own",
+            files.join(", ")
+        ),
+    })
 }
 
 #[derive(Default, Deserialize)]

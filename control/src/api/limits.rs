@@ -12,17 +12,20 @@ use std::{sync::Arc, time::Duration};
 use tokio::sync::Semaphore;
 
 /// Requests at once, of the control API (all its sockets together) and of the probes; 503 above.
-/// A caller nobody knows is refused before its body is read, so it holds none for long.
+/// Counted from when the body is there: a caller that sends slowly holds up nobody else.
 pub(crate) const CONCURRENCY: usize = 64;
 /// One request, from its head to its answer's head.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
-/// Puts the limits around a router.
-pub(crate) fn around(router: Router, plane: Arc<Plane>) -> Router {
+/// Limits how many requests a router answers at once.
+pub(crate) fn at_once(router: Router<Arc<Plane>>) -> Router<Arc<Plane>> {
     let permits = Arc::new(Semaphore::new(CONCURRENCY));
-    router
-        .layer(middleware::from_fn_with_state(permits, bound))
-        .layer(middleware::from_fn_with_state(plane, count))
+    router.layer(middleware::from_fn_with_state(permits, bound))
+}
+
+/// Puts time and count around a router.
+pub(crate) fn around(router: Router, plane: Arc<Plane>) -> Router {
+    router.layer(middleware::from_fn(patience)).layer(middleware::from_fn_with_state(plane, count))
 }
 
 async fn bound(
@@ -33,6 +36,10 @@ async fn bound(
     let Ok(_permit) = permits.try_acquire() else {
         return Err(Problem::overloaded(format!("{CONCURRENCY} requests are being answered")));
     };
+    Ok(next.run(request).await)
+}
+
+async fn patience(request: Request, next: Next) -> Result<Response, Problem> {
     let answer = tokio::time::timeout(PATIENCE, next.run(request)).await;
     answer.map_err(|_| {
         Problem::timeout(format!(

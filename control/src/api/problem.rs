@@ -102,6 +102,8 @@ impl Problem {
         in_progress = CONFLICT, "The same request is being done";
         /// Done, but its answer contains a secret and was not kept.
         already_done = CONFLICT, "The request was done before and its answer is not repeated";
+        /// The document belongs to its files.
+        document_owned_by_file = CONFLICT, "The document is owned by its files";
         /// A bound is reached.
         too_many = CONFLICT, "There are too many already";
         /// Too many requests at once.

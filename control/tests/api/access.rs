@@ -17,6 +17,8 @@ const ROUTES: &[(&str, &str)] = &[
     ("GET /v1/explain?url=http%3A%2F%2Fshop%2F", "viewer"),
     ("GET /metrics", "viewer"),
     ("POST /v1/config:reload", "deployer"),
+    ("PUT /v1/config", "deployer"),
+    ("PATCH /v1/config", "deployer"),
     ("PUT /v1/services/shop/weights", "deployer"),
     ("DELETE /v1/services/shop/weights", "deployer"),
     ("PUT /v1/upstreams/blue/endpoints/127.0.0.1:7001", "deployer"),
@@ -182,6 +184,27 @@ async fn a_client_that_sends_nothing_holds_nobody_up() {
     let asked = node.with_token(&token, "GET /v1/status", "");
     let reply = tokio::time::timeout(Duration::from_secs(5), asked).await.unwrap();
     assert_eq!(reply.status, 200);
+}
+
+#[tokio::test]
+async fn bodies_that_never_come_hold_nobody_up() {
+    let node = Node::alone().await;
+    let bearer = node.token("viewer").await;
+    let head = format!(
+        "POST /v1/tokens HTTP/1.1\r\nhost: localhost\r\nauthorization: Bearer {bearer}\r\n\
+         content-length: 10\r\n\r\n"
+    );
+    let mut slow = Vec::new();
+    for _ in 0..100 {
+        let mut stream = TcpStream::connect(node.control).await.unwrap();
+        stream.write_all(head.as_bytes()).await.unwrap();
+        slow.push(stream);
+    }
+    for _ in 0..20 {
+        let asked = node.with_token(&bearer, "GET /v1/status", "");
+        let reply = tokio::time::timeout(Duration::from_secs(5), asked).await.unwrap();
+        assert_eq!(reply.status, 200);
+    }
 }
 
 #[tokio::test]

@@ -153,3 +153,34 @@ async fn a_document_without_any_version_that_has_weight_is_refused() {
     let status = node.get("/v1/status").await.json();
     assert!(status["warnings"][0].as_str().unwrap().contains("`shop`"), "{status}");
 }
+
+#[tokio::test]
+async fn the_document_belongs_to_its_files() {
+    let home = Home::new();
+    let node = Node::start(&home).await;
+    for request in ["PUT /v1/config", "PATCH /v1/config"] {
+        let refused = node.owner(request, &[], "{}").await;
+        assert_eq!(
+            (refused.status, refused.reason().as_str()),
+            (409, "document_owned_by_file"),
+            "{request}"
+        );
+        assert!(refused.json()["detail"].as_str().unwrap().contains(".toml"), "{refused:?}");
+    }
+}
+
+#[tokio::test]
+async fn values_of_headers_are_not_shown() {
+    let home = Home::new();
+    home.write(&DOCUMENT.replace(
+        "service = \"shop\"",
+        "service = \"shop\"\nrequest_headers = { set = { authorization = \"Bearer abc\" } }",
+    ));
+    let node = Node::start(&home).await;
+    let shown = node.get("/v1/config").await;
+    assert_eq!(
+        shown.json()["document"]["routes"]["shop"]["request_headers"]["set"]["authorization"],
+        "***"
+    );
+    assert!(!shown.body.contains("abc"));
+}

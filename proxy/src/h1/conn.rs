@@ -7,6 +7,7 @@ use std::{
     task::{Context, Poll, Waker},
 };
 
+use arc_swap::ArcSwap;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     time::Instant,
@@ -24,7 +25,7 @@ use crate::drain::{Drain, DrainState};
 /// socket and its timer.
 pub(super) struct Connection<IO> {
     pub(super) wire: Arc<Wire<IO>>,
-    pub(super) limits: Arc<Limits>,
+    pub(super) limits: Arc<ArcSwap<Limits>>,
     pub(super) drain: Drain,
     pub(super) deadline: Deadline,
     closed: Closed,
@@ -42,9 +43,9 @@ pub(super) enum Next {
 }
 
 impl<IO: AsyncRead + AsyncWrite + Send + Unpin + 'static> Connection<IO> {
-    pub(super) fn new(io: IO, limits: Arc<Limits>, drain: Drain) -> Self {
+    pub(super) fn new(io: IO, limits: Arc<ArcSwap<Limits>>, drain: Drain) -> Self {
         let mut deadline = Deadline::default();
-        deadline.set(Instant::now() + limits.header_timeout);
+        deadline.set(Instant::now() + limits.load().header_timeout);
         Self {
             wire: Arc::new(Wire::new(io, limits.clone())),
             limits,
@@ -70,9 +71,10 @@ impl<IO: AsyncRead + AsyncWrite + Send + Unpin + 'static> Connection<IO> {
         clock: &mut Clock,
         cx: &mut Context<'_>,
     ) -> Poll<Next> {
+        let limits = self.limits.load();
         let mut wire = self.wire.lock();
         loop {
-            match heads.take(&mut wire.input, &self.limits) {
+            match heads.take(&mut wire.input, &limits) {
                 Ok(Some(head)) => return Poll::Ready(Next::Request(head)),
                 Ok(None) => {}
                 Err(malformed) => return Poll::Ready(Next::Malformed(malformed)),
@@ -88,7 +90,8 @@ impl<IO: AsyncRead + AsyncWrite + Send + Unpin + 'static> Connection<IO> {
         wire.release();
         drop(wire);
 
-        clock.advance(begun, &mut self.deadline, &self.limits);
+        clock.advance(begun, &mut self.deadline, &limits);
+        drop(limits);
         if self.deadline.poll(cx).is_ready() {
             return Poll::Ready(if begun {
                 Next::Malformed(Malformed::HeaderTimeout)

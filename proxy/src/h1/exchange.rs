@@ -17,7 +17,7 @@ use tokio::{
 };
 
 use super::{
-    Body, BodyError, Error, Handler, Malformed, Upgrade,
+    Body, BodyError, Error, Handler, Malformed, Until, Upgrade,
     conn::Connection,
     encode::{self, Asked, Delivery},
     fields,
@@ -138,6 +138,7 @@ where
     IO: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     B: http_body::Body<Data = Bytes, Error: Into<Box<dyn std::error::Error + Send + Sync>>> + Unpin,
 {
+    let until = response.extensions().get::<Until>().map(|until| until.0);
     let mut delivery = Delivery::of(&response, &asked);
     let close = delivery == Delivery::Close || must_close(conn, &response, &asked);
     encode::head(&response, delivery, &asked, close, output.tail());
@@ -149,7 +150,7 @@ where
                 true => false,
                 false => fill(&mut body, &mut delivery, &mut output, &mut ended, cx)?,
             };
-            if conn.poll_send(&mut output, cx)?.is_pending() {
+            if conn.poll_send(&mut output, until, cx)?.is_pending() {
                 break;
             }
             if ended {
@@ -259,7 +260,7 @@ where
     conn.deadline.set(Instant::now() + DISCARD_TIME);
     let mut budget = DISCARD_MAX;
     poll_fn(|cx| {
-        let discarded = conn.wire.lock().poll_discard(cx, &mut budget, &conn.limits);
+        let discarded = conn.wire.lock().poll_discard(cx, &mut budget, &conn.limits.load());
         match discarded {
             Poll::Pending => conn.deadline.poll(cx).map(|()| false),
             ready => ready,
@@ -285,7 +286,7 @@ where
         return Err(Error::Informational);
     };
     encode::head(&response, Delivery::None, &asked, false, output.tail());
-    poll_fn(|cx| match conn.poll_send(&mut output, cx)? {
+    poll_fn(|cx| match conn.poll_send(&mut output, None, cx)? {
         Poll::Pending => conn.poll_left(cx).map(Err),
         Poll::Ready(()) => Poll::Ready(Ok::<_, Error>(())),
     })
@@ -302,8 +303,14 @@ where
 }
 
 impl<IO: AsyncRead + AsyncWrite + Send + Unpin + 'static> Connection<IO> {
-    /// Writes the output. An error if the client takes nothing for too long.
-    fn poll_send(&mut self, output: &mut Output, cx: &mut Context<'_>) -> Result<Poll<()>, Error> {
+    /// Writes the output. An error if the client takes nothing for too long, or not all `until`
+    /// then.
+    fn poll_send(
+        &mut self,
+        output: &mut Output,
+        until: Option<Instant>,
+        cx: &mut Context<'_>,
+    ) -> Result<Poll<()>, Error> {
         let sent = match &mut self.wire.lock().io {
             Some(io) => output.poll_drain(io, cx),
             None => Poll::Ready(Ok(())),
@@ -319,7 +326,10 @@ impl<IO: AsyncRead + AsyncWrite + Send + Unpin + 'static> Connection<IO> {
                 if progress {
                     self.deadline.clear();
                 }
-                self.deadline.set_once(|| Instant::now() + self.limits.body_timeout);
+                self.deadline.set_once(|| {
+                    let silent = Instant::now() + self.limits.load().body_timeout;
+                    until.map_or(silent, |until| until.min(silent))
+                });
                 match self.deadline.poll(cx) {
                     Poll::Ready(()) => Err(Error::WriteTimeout),
                     Poll::Pending => Ok(Poll::Pending),

@@ -32,6 +32,7 @@
 
 use std::{sync::Arc, time::Duration};
 
+use arc_swap::ArcSwap;
 use bytes::Bytes;
 use http::{Request, Response};
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -69,6 +70,11 @@ use self::{
     exchange::After,
 };
 pub(crate) use self::{fields::retain_trailers, host::is_valid as is_valid_host};
+
+/// Whether a Content-Length is one the codec takes.
+pub(crate) fn is_valid_length(value: &http::HeaderValue) -> bool {
+    framing::content_length(value).is_ok()
+}
 
 /// Whether every byte and escape of a target is one the codec takes.
 pub(crate) fn is_valid_target(raw: &[u8]) -> bool {
@@ -108,6 +114,14 @@ impl Default for Limits {
     }
 }
 
+/// In a response's extensions: when it has to be over, however slowly its client reads. A body
+/// keeps to its own time; this is for the time in which nobody asks it.
+#[derive(Clone, Copy, Debug)]
+pub struct Until(
+    /// The moment.
+    pub tokio::time::Instant,
+);
+
 /// Answers requests.
 pub trait Handler: Send + Sync + 'static {
     /// The body of a response.
@@ -127,10 +141,10 @@ pub trait Handler: Send + Sync + 'static {
     fn refuse(&self, malformed: Malformed) -> Response<Bytes>;
 }
 
-/// Serves a connection until it ends.
+/// Serves a connection until it ends. The limits are looked at again for every head and body.
 pub async fn serve<IO, H>(
     io: IO,
-    limits: Arc<Limits>,
+    limits: Arc<ArcSwap<Limits>>,
     drain: Drain,
     handler: H,
 ) -> Result<(), Error>

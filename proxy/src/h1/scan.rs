@@ -39,6 +39,9 @@ impl Scan {
     ) -> Result<Option<usize>, Malformed> {
         // A section cut at its byte limit gets the verdict of those bytes alone.
         let seen = &input[..input.len().min(bounds.bytes)];
+        if self.next > seen.len() {
+            return Err(Malformed::HeaderTooLarge); // the limit was lowered meanwhile
+        }
         while let Some(found) = memchr::memchr(b'\n', &seen[self.next..]) {
             let lf = self.next + found;
             if self.lines == 0 && lf + 1 > bounds.first_line {

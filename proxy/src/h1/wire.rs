@@ -14,6 +14,7 @@ use std::{
     task::{Context, Poll, Waker, ready},
 };
 
+use arc_swap::ArcSwap;
 use bytes::{Bytes, BytesMut};
 use http_body::Frame;
 use parking_lot::{Mutex, MutexGuard};
@@ -39,7 +40,7 @@ const BODY_READ_MAX: usize = 64 * 1024;
 /// A connection's shared half.
 pub(super) struct Wire<IO> {
     state: Mutex<State<IO>>,
-    limits: Arc<Limits>,
+    limits: Arc<ArcSwap<Limits>>,
 }
 
 /// What the lock guards.
@@ -84,7 +85,7 @@ enum Interim {
 }
 
 impl<IO> Wire<IO> {
-    pub(super) fn new(io: IO, limits: Arc<Limits>) -> Self {
+    pub(super) fn new(io: IO, limits: Arc<ArcSwap<Limits>>) -> Self {
         let state = State {
             io: Some(io),
             input: BytesMut::new(),
@@ -126,7 +127,7 @@ impl<IO: AsyncRead + AsyncWrite + Send + Unpin + 'static> Wire<IO> {
             state.interim = Interim::Expected;
         }
         state.body_read = BODY_READ;
-        Body::stream(self.clone(), state.ticket, left, self.limits.body_timeout)
+        Body::stream(self.clone(), state.ticket, left, self.limits.load().body_timeout)
     }
 }
 
@@ -140,7 +141,7 @@ impl<IO: AsyncRead + Send + Unpin> Source for Wire<IO> {
         if state.ticket != ticket {
             return Poll::Ready(Some(Err(BodyError::Abandoned)));
         }
-        let Poll::Ready(frame) = state.poll_body(cx, &self.limits) else {
+        let Poll::Ready(frame) = state.poll_body(cx, &self.limits.load()) else {
             register(&mut state.reader, cx);
             return Poll::Pending;
         };

@@ -50,8 +50,10 @@ pub(crate) enum Decision {
 impl Limit {
     pub(crate) fn new(name: Name, document: RateLimit, table: &Arc<Table>) -> Self {
         let clock = TableClock { epoch: Arc::new(OnceLock::new()) };
-        let slots = Slots(Arc::clone(table));
-        let limiter = RateLimiter::new(quota(&document), slots, clock.clone());
+        let quota = quota(&document);
+        let fill = quota.replenish_interval().saturating_mul(quota.burst_size().get());
+        let slots = Slots { table: Arc::clone(table), fill: fill.as_nanos() as u64 };
+        let limiter = RateLimiter::new(quota, slots, clock.clone());
         // Set only now: the limiter took its starting point from a clock that stood at zero, so
         // arrival times of every limiter count from the table's epoch.
         let _ = clock.epoch.set(table.epoch());
@@ -159,7 +161,12 @@ impl Clock for TableClock {
 }
 
 /// governor's view of the shared table.
-struct Slots(Arc<Table>);
+struct Slots {
+    table: Arc<Table>,
+    /// What an empty bucket takes to fill, in nanoseconds. A bucket that lacks more was emptied
+    /// under a stricter limit of that name, and counts as empty.
+    fill: u64,
+}
 
 impl governor::state::StateStore for Slots {
     type Key = u128;
@@ -168,7 +175,12 @@ impl governor::state::StateStore for Slots {
     where
         F: Fn(Option<Nanos>) -> Result<(T, Nanos), E>,
     {
-        self.0.update(*key, |old| f(old.map(Nanos::from)).map(|(t, new)| (t, new.as_u64())))
+        let emptiest = self.table.now().saturating_add(self.fill);
+        let update = |old: Option<u64>| {
+            let old = old.map(|time| Nanos::from(time.min(emptiest)));
+            f(old).map(|(value, new)| (value, new.as_u64()))
+        };
+        self.table.update(*key, update)
     }
 }
 
@@ -224,6 +236,19 @@ mod tests {
             limit("b", 1, 1, &table).check(&who, &table),
             Some(Decision::Pass { .. })
         ));
+    }
+
+    #[test]
+    fn a_loosened_limit_forgives_what_the_stricter_one_held_against_a_client() {
+        let table = Arc::new(Table::new(1000));
+        let who = subject(&HeaderMap::new(), "1.2.3.4");
+        let strict = limit("l", 10, 10, &table);
+        while matches!(strict.check(&who, &table), Some(Decision::Pass { .. })) {}
+        let loose = limit("l", 360_000, 100, &table);
+        let Some(Decision::Refuse { retry_after }) = loose.check(&who, &table) else {
+            return; // a token has come already
+        };
+        assert!(retry_after <= Duration::from_millis(10), "{retry_after:?}");
     }
 
     #[test]

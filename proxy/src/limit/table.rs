@@ -80,7 +80,7 @@ impl Table {
         self.hash_keys
     }
 
-    fn now(&self) -> u64 {
+    pub(super) fn now(&self) -> u64 {
         self.epoch.elapsed().as_nanos() as u64
     }
 

@@ -1,10 +1,19 @@
 //! New connections to endpoints.
 
-use super::{Endpoint, H1Sender, H2Sender, Upstream};
+use super::{Endpoint, H1Sender, H2Sender, Stream, Upstream};
 use hyper::client::conn::{http1, http2};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use rustls_pki_types::ServerName;
-use std::{io, sync::atomic::Ordering::Relaxed, time::Duration};
+use std::{
+    future::poll_fn,
+    io,
+    pin::pin,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering::Relaxed},
+    },
+    time::Duration,
+};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::TcpStream,
@@ -93,19 +102,18 @@ pub(crate) async fn connect_h2(
     upstream: &Upstream,
     endpoint: &Endpoint,
     worker: usize,
-) -> Result<H2Sender, ConnectError> {
-    let sender = match connect(upstream, endpoint).await? {
+) -> Result<(H2Sender, Stream), ConnectError> {
+    let (sender, stream) = match connect(upstream, endpoint).await? {
         Connected::Plain(io) => h2(io).await,
         Connected::Tls(io) => h2(*io).await,
     }?;
-    // Two requests may have connected at once; the later one's connection serves from now on.
-    if endpoint.keeps_connections() {
-        endpoint.pools[worker].put_h2(sender.clone());
-    }
-    Ok(sender)
+    // Two requests may have connected at once; the surplus ages and is closed.
+    let kept = if endpoint.keeps_connections() { upstream.document.pool.idle } else { 0 };
+    endpoint.pools[worker].put_h2(&sender, &stream, kept);
+    Ok((sender, stream))
 }
 
-async fn h2<IO>(io: IO) -> Result<H2Sender, ConnectError>
+async fn h2<IO>(io: IO) -> Result<(H2Sender, Stream), ConnectError>
 where
     IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
@@ -118,8 +126,16 @@ where
         .keep_alive_timeout(Duration::from_secs(10))
         .handshake(TokioIo::new(io))
         .await?;
+    let allowed = Arc::new(AtomicUsize::new(connection.current_max_send_streams()));
+    let stream = Stream::first(Arc::clone(&allowed));
     tokio::spawn(async move {
-        let _ = connection.await;
+        let mut connection = pin!(connection);
+        let _ = poll_fn(|cx| {
+            let ended = connection.as_mut().poll(cx);
+            allowed.store(connection.current_max_send_streams(), Relaxed);
+            ended
+        })
+        .await;
     });
-    Ok(sender)
+    Ok((sender, stream))
 }

@@ -9,8 +9,8 @@ mod tls;
 
 pub(crate) use connect::{ConnectError, connect_h1, connect_h2};
 pub(crate) use endpoint::{Endpoint, InFlight};
-pub(crate) use pool::{H1Sender, H2Sender};
-pub(crate) use tls::UpstreamTlsError;
+pub(crate) use pool::{H1Sender, H2Sender, Stream};
+pub(crate) use tls::{UpstreamTlsError, read_ca};
 
 use crate::{body::Replayable, cells::PerWorker};
 use arc_swap::ArcSwap;
@@ -29,6 +29,8 @@ pub(crate) struct Upstream {
     pub(crate) document: tidegate_config::Upstream,
     pub(crate) endpoints: Vec<Arc<Endpoint>>,
     pub(crate) tls: Option<Arc<rustls::ClientConfig>>,
+    /// What its `ca` file held: another content is another upstream.
+    pub(crate) ca: Option<Vec<u8>>,
     pub(crate) shared: Arc<Shared>,
     /// The endpoints a request may go to; recomputed when health or an operator's word changes.
     usable: ArcSwap<Vec<Arc<Endpoint>>>,
@@ -45,7 +47,7 @@ pub(crate) struct Shared {
     pub(crate) retries_over_budget: AtomicU64,
 }
 
-/// The most retries saved up, and what a new upstream starts with.
+/// The most retries saved up, and what a new upstream starts with, in hundredths.
 const BUDGET_CAP: i64 = 100 * 100;
 
 impl Shared {
@@ -70,12 +72,14 @@ impl Upstream {
     pub(crate) fn new(
         name: Name,
         document: tidegate_config::Upstream,
+        ca: Option<Vec<u8>>,
         endpoints: Vec<Arc<Endpoint>>,
         shared: Arc<Shared>,
     ) -> Result<Self, UpstreamTlsError> {
-        let tls = document.tls.as_ref().map(|tls| tls::client_config(tls, document.protocol));
+        let tls = document.tls.as_ref();
+        let tls = tls.map(|tls| tls::client_config(tls, ca.as_deref(), document.protocol));
         let usable = ArcSwap::from_pointee(balance::usable(&endpoints));
-        Ok(Self { name, document, endpoints, tls: tls.transpose()?, shared, usable })
+        Ok(Self { name, document, endpoints, tls: tls.transpose()?, ca, shared, usable })
     }
 
     /// Recomputes which endpoints may be used.
@@ -105,11 +109,12 @@ impl Upstream {
 
     /// A retry of something that was sent takes from the budget; `false` when it is used up.
     pub(crate) fn withdraw(&self) -> bool {
-        let taken = self
-            .shared
-            .budget
-            .fetch_update(Relaxed, Relaxed, |left| (left >= 100).then_some(left - 100))
-            .is_ok();
+        let taken = self.document.retries.budget_percent > 0
+            && self
+                .shared
+                .budget
+                .fetch_update(Relaxed, Relaxed, |left| (left >= 100).then_some(left - 100))
+                .is_ok();
         if !taken {
             self.shared.retries_over_budget.fetch_add(1, Relaxed);
         }
@@ -124,6 +129,8 @@ impl Upstream {
 /// A connection on loan from a pool; it goes back when the response has been read to its end.
 pub(crate) struct Lease {
     pub(crate) sender: Option<H1Sender>,
+    /// Its place on a shared HTTP/2 connection.
+    pub(crate) _stream: Option<Stream>,
     /// The request's body, if it has one.
     pub(crate) body: Option<Replayable>,
     pub(crate) in_flight: InFlight,

@@ -2,8 +2,8 @@
 
 use rustls::{ClientConfig, RootCertStore};
 use rustls_pki_types::{CertificateDer, pem::PemObject};
-use std::{path::PathBuf, sync::Arc};
-use tidegate_config::{UpstreamProtocol, UpstreamTls};
+use std::{io, path::PathBuf, sync::Arc};
+use tidegate_config::{Upstream, UpstreamProtocol, UpstreamTls};
 
 /// Why TLS to an upstream cannot be set up.
 #[derive(Debug, thiserror::Error)]
@@ -24,16 +24,27 @@ pub(crate) enum UpstreamTlsError {
     Rustls(#[from] rustls::Error),
 }
 
+/// The content of the `ca` file, if one is named.
+pub(crate) fn read_ca(document: &Upstream) -> Result<Option<Vec<u8>>, UpstreamTlsError> {
+    let Some(path) = document.tls.as_ref().and_then(|tls| tls.ca.as_ref()) else {
+        return Ok(None);
+    };
+    let failed =
+        |cause: io::Error| UpstreamTlsError::Ca { path: path.clone(), cause: cause.to_string() };
+    std::fs::read(path).map(Some).map_err(failed)
+}
+
+/// `ca` is what [`read_ca`] found.
 pub(super) fn client_config(
     tls: &UpstreamTls,
+    ca: Option<&[u8]>,
     protocol: UpstreamProtocol,
 ) -> Result<Arc<ClientConfig>, UpstreamTlsError> {
     let mut roots = RootCertStore::empty();
-    match &tls.ca {
-        Some(path) => {
+    match (&tls.ca, ca) {
+        (Some(path), Some(pem)) => {
             let failed = |cause: String| UpstreamTlsError::Ca { path: path.clone(), cause };
-            let certs = CertificateDer::pem_file_iter(path).map_err(|e| failed(e.to_string()))?;
-            for cert in certs {
+            for cert in CertificateDer::pem_slice_iter(pem) {
                 let cert = cert.map_err(|e| failed(e.to_string()))?;
                 roots.add(cert).map_err(|e| failed(e.to_string()))?;
             }
@@ -41,7 +52,7 @@ pub(super) fn client_config(
                 return Err(failed("it holds no certificate".into()));
             }
         }
-        None => {
+        _ => {
             roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
             if roots.is_empty() {
                 return Err(UpstreamTlsError::NoSystemRoots);

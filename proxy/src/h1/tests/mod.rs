@@ -146,7 +146,7 @@ impl Client {
     pub(super) fn with(handler: Scripted, limits: Limits, pipe: usize) -> Self {
         let (near, far) = tokio::io::duplex(pipe);
         let (drainer, drain): (Drainer, Drain) = drain();
-        let server = tokio::spawn(serve(far, Arc::new(limits), drain, handler));
+        let server = tokio::spawn(serve(far, Arc::new(Arc::new(limits).into()), drain, handler));
         Self { io: near, server, drainer }
     }
 
