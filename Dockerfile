@@ -18,14 +18,13 @@
 # Docker lets a container's nobody bind ports 80 and 443. Where it does not (Kubernetes without
 # the sysctl net.ipv4.ip_unprivileged_port_start=0), listen on 8080 and 8443.
 #
-# To pin the bases by digest: --build-arg BUILD=rust@sha256:... --build-arg RUNTIME=...
+# To pin the base by digest: --build-arg BUILD=rust@sha256:...
 
 ARG BUILD=rust:1.95.0-bookworm
-ARG RUNTIME=gcr.io/distroless/cc-debian12:nonroot
 
 FROM ${BUILD} AS build
-# zlib-ng, which pingora brings, is built by it.
-RUN apt-get update && apt-get install -y --no-install-recommends cmake \
+# zlib-ng, which pingora brings, is built by cmake; the roots are for upstreams and ACME issuers.
+RUN apt-get update && apt-get install -y --no-install-recommends ca-certificates cmake \
     && rm -rf /var/lib/apt/lists/*
 WORKDIR /build
 
@@ -34,28 +33,17 @@ WORKDIR /build
 COPY . .
 RUN --mount=type=cache,target=/usr/local/cargo/registry \
     --mount=type=cache,target=/build/target \
-    cargo build --release --locked --bin tidegate \
-    && cp target/release/tidegate /tidegate \
-    && strip --strip-debug /tidegate
+    scripts/image-root /root-of
 
-# What the final image, which has no shell, cannot make for itself.
-RUN mkdir -p /root-of/etc/tidegate/conf.d /root-of/etc/tidegate/crs \
-             /root-of/var/lib/tidegate /root-of/run/tidegate \
-    && chmod 700 /root-of/var/lib/tidegate \
-    && printf '%s\n' \
-         '[control]' \
-         'address = "unix:/run/tidegate/control.sock"' \
-         'probes = "0.0.0.0:9181"' \
-         'state = "/var/lib/tidegate"' > /root-of/etc/tidegate/image.toml
-
-FROM ${RUNTIME}
+# Nothing but the binary, the C library it was linked with, roots and a user: no second base to
+# pin and to watch.
+FROM scratch
 
 LABEL org.opencontainers.image.title="Tidegate" \
       org.opencontainers.image.description="Edge reverse proxy and traffic manager" \
       org.opencontainers.image.licenses="Apache-2.0"
 
-COPY --from=build --chown=65532:65532 /root-of/ /
-COPY --from=build /tidegate /usr/local/bin/tidegate
+COPY --from=build /root-of/ /
 
 # Where `tidegate status` and the other verbs find the control API.
 ENV TIDEGATE_CONTROL=unix:/run/tidegate/control.sock

@@ -274,6 +274,8 @@ state = "{state}/state"
     );
     let file = format!("{state}/tidegate.toml");
     fs::write(&file, text).unwrap();
-    let program = env!("CARGO_BIN_EXE_tidegate").to_owned();
+    let built = env!("CARGO_BIN_EXE_tidegate").to_owned();
+    // An installed one, or one built otherwise.
+    let program = std::env::var("TIDEGATE_BINARY").unwrap_or(built);
     (program, vec!["run".to_owned(), "-c".to_owned(), file])
 }

@@ -46,6 +46,20 @@ async fn sni_chooses_exact_before_wildcard_before_default() {
 }
 
 #[tokio::test]
+async fn keys_are_exchanged_by_the_post_quantum_hybrid() {
+    let (ca, dir) = (Ca::new(), Dir::new());
+    let origin = Origin::start("v1").await;
+    let leaf = ca.issue(&["app.test"]);
+    let tls = format!("tls = {{ certificates = [{}] }}", leaf.table(&dir, "edge"));
+    let edge = Edge::start_in(dir, &https(&tls, origin.address)).await;
+    let tcp = tokio::net::TcpStream::connect(edge.address("https").await).await.unwrap();
+    let connector = tokio_rustls::TlsConnector::from(ca.client(&["h2"]));
+    let stream = connector.connect("app.test".try_into().unwrap(), tcp).await.unwrap();
+    let group = stream.get_ref().1.negotiated_key_exchange_group().unwrap().name();
+    assert_eq!(group, rustls::NamedGroup::X25519MLKEM768);
+}
+
+#[tokio::test]
 async fn without_a_default_unknown_names_are_refused_by_tls() {
     let (ca, dir) = (Ca::new(), Dir::new());
     let origin = Origin::start("v1").await;

@@ -2,8 +2,8 @@
 
 use super::reasons;
 use crate::support::{
-    Client, Edge, Origin, RawClient, api::request, client::with_headers, get, listener, route,
-    service, text::simple,
+    Ca, Client, Dir, Edge, Origin, RawClient, api::request, client::with_headers, get, listener,
+    route, service, text::simple,
 };
 use serde_json::json;
 use std::collections::BTreeMap;
@@ -177,6 +177,41 @@ async fn sticky_by_header_and_the_cookies_attributes() {
 }
 
 #[tokio::test]
+async fn sticky_by_address_and_the_cookie_over_https() {
+    let (blue, green) = (Origin::start("blue").await, Origin::start("green").await);
+    let versions = service("app", &[("blue", 50, blue.address), ("green", 50, green.address)]);
+    let by_address = listener("http")
+        + "trusted_proxies = [\"127.0.0.1/32\"]\n"
+        + "\n[services.app]\nsticky = { client_ip = true }\n"
+        + &versions
+        + &route("app");
+    let edge = Edge::start(&by_address).await;
+    let mut client = Client::http1(edge.address("http").await);
+    let mut seen = BTreeMap::<String, u32>::new();
+    for host in 0..40 {
+        let address = format!("203.0.113.{host}");
+        let asked = || with_headers("GET", "/", &[("x-forwarded-for", &address)], "");
+        let first = client.send(asked()).await.version().to_owned();
+        assert_eq!(client.send(asked()).await.version(), first);
+        *seen.entry(first).or_default() += 1;
+    }
+    assert_eq!(seen.len(), 2, "addresses spread: {seen:?}");
+
+    let (ca, dir) = (Ca::new(), Dir::new());
+    let leaf = ca.issue(&["app.test"]).table(&dir, "edge");
+    let by_cookie = listener("https")
+        + &format!("tls = {{ certificates = [{leaf}] }}\n")
+        + "\n[services.app]\nsticky = { cookie = \"tg_app\" }\n"
+        + &versions
+        + &route("app");
+    let edge = Edge::start_in(dir, &by_cookie).await;
+    let https = edge.address("https").await;
+    let reply = Client::http2(https).tls(ca.client(&["h2"])).get("/").await;
+    let cookie = reply.header("set-cookie").expect("a cookie").to_lowercase();
+    assert!(cookie.contains("; secure"), "{cookie}");
+}
+
+#[tokio::test]
 async fn status_tells_what_runs() {
     let (blue, _green, config) = blue_and_green().await;
     let edge = Edge::start(&config).await;
@@ -216,7 +251,7 @@ async fn explain_tells_what_a_request_would_get_and_sends_none() {
 async fn the_tcp_api_wants_a_token_and_a_plain_origin() {
     let origin = Origin::start("v1").await;
     let port = crate::support::port::Port::reserve();
-    let dir = crate::support::Dir::new();
+    let dir = Dir::new();
     let state = dir.path("state");
     let config = simple(origin.address)
         + &format!(
@@ -248,7 +283,7 @@ async fn the_tcp_api_wants_a_token_and_a_plain_origin() {
 #[tokio::test]
 async fn probes_have_an_address_of_their_own_and_show_nothing_else() {
     let origin = Origin::start("v1").await;
-    let dir = crate::support::Dir::new();
+    let dir = Dir::new();
     let probes = crate::support::port::Port::reserve();
     let (socket, state) = (dir.path("control.sock"), dir.path("state"));
     let config = simple(origin.address)

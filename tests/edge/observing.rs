@@ -174,6 +174,23 @@ async fn logs_can_be_json_and_access_lines_can_go_elsewhere() {
 }
 
 #[tokio::test]
+async fn logs_for_people_are_lines_of_text_and_as_severe_as_told() {
+    let origin = Origin::start("v1").await;
+    let config =
+        "[log]\nformat = \"human\"\nlevel = \"warn\"\n".to_owned() + &simple(origin.address);
+    let edge = Edge::start(&config).await;
+    get(edge.address("http").await, "/for-people?q=1").await;
+    let line = edge.logs().await_line("its line", |line| line.contains("/for-people")).await;
+    let word = |word: &str| line.split_whitespace().any(|found| found.trim_matches('"') == word);
+    assert!(!line.starts_with('{'), "{line}");
+    for part in ["GET", "200", "127.0.0.1"] {
+        assert!(word(part), "`{part}` is missing in {line}");
+    }
+    let said = edge.logs().stderr();
+    assert!(!said.contains("INFO") && !said.contains("listening"), "{said}");
+}
+
+#[tokio::test]
 async fn control_characters_in_a_request_cannot_forge_lines() {
     let origin = Origin::start("v1").await;
     let edge = Edge::start(&simple(origin.address)).await;

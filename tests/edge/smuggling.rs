@@ -205,6 +205,33 @@ async fn bad_paths_are_refused() {
     .await;
 }
 
+#[tokio::test]
+async fn each_kind_of_refusal_has_its_word() {
+    let origin = Origin::start("v1").await;
+    let edge = Edge::start(&simple(origin.address)).await;
+    let http = edge.address("http").await;
+    for (request, status, reason) in [
+        ("GET /row HTTP/1.1\r\nHost: app.test\r\nX-A\r\n\r\n", 400, "malformed_request"),
+        ("GET /../../row HTTP/1.1\r\nHost: app.test\r\n\r\n", 400, "bad_path"),
+        ("GET /row HTTP/1.1\r\n\r\n", 400, "bad_host"),
+        ("GET /row HTTP/1.2\r\nHost: app.test\r\n\r\n", 505, "http_version"),
+        (
+            "POST /row HTTP/1.1\r\nHost: app.test\r\nTransfer-Encoding: gzip\r\n\r\n",
+            501,
+            "transfer_coding",
+        ),
+        ("GET /row HTTP/1.1\r\nHost: app.test\r\nExpect: rain\r\n\r\n", 417, "expectation"),
+        ("CONNECT row:80 HTTP/1.1\r\nHost: row:80\r\n\r\n", 405, "method_not_allowed"),
+        ("TRACE /row HTTP/1.1\r\nHost: app.test\r\n\r\n", 405, "method_not_allowed"),
+    ] {
+        let mut client = RawClient::connect(http).await;
+        client.send(request).await;
+        let refused = client.response().await;
+        assert_eq!((refused.status, refused.reason()), (status, Some(reason)), "{request:?}");
+    }
+    assert_eq!(origin.requests(), 0);
+}
+
 /// A body whose framing breaks may have begun at the upstream; what follows it never gets there.
 #[tokio::test]
 async fn broken_chunks_never_become_a_second_request() {

@@ -2,10 +2,11 @@
 
 use super::reasons;
 use crate::support::{
-    Act, Client, Edge, Origin, RawClient,
+    Act, Ca, Client, Dir, Edge, Origin, RawClient,
     client::{Failure, read, request, with_headers},
+    frames::{FrameClient, HEADERS, RST_STREAM},
     get, listener,
-    origin::Then,
+    origin::{Gate, Then},
     port::Port,
     route, service,
     text::simple,
@@ -232,6 +233,70 @@ async fn a_listener_takes_so_many_connections_and_no_more() {
         asked.is_ok_and(|reply| reply.status == 200).then_some(())
     })
     .await;
+}
+
+#[tokio::test]
+async fn the_process_takes_so_many_connections_over_all_listeners() {
+    let origin = Origin::start("v1").await;
+    let config = "[server]\nworkers = 2\ndrain = \"5s\"\nconnections = 3\n".to_owned()
+        + &listener("one")
+        + &listener("two")
+        + &service("app", &[("app", 100, origin.address)])
+        + &route("app");
+    let edge = Edge::start(&config).await;
+    let (one, two) = (edge.address("one").await, edge.address("two").await);
+    let mut kept = Vec::new();
+    for address in [one, one, two] {
+        let mut client = Client::http1(address);
+        assert_eq!(client.get("/").await.status, 200);
+        kept.push(client);
+    }
+    for address in [one, two] {
+        let mut more = RawClient::connect(address).await;
+        more.send("GET / HTTP/1.1\r\nHost: app.test\r\n\r\n").await;
+        assert!(more.read_to_close().await.is_empty());
+    }
+    for client in &mut kept {
+        assert_eq!(client.get("/").await.status, 200, "those who are in stay in");
+    }
+}
+
+#[tokio::test]
+async fn a_tls_handshake_that_does_not_go_on_ends_after_its_timeout() {
+    let (ca, dir) = (Ca::new(), Dir::new());
+    let leaf = ca.issue(&["app.test"]).table(&dir, "edge");
+    let config = listener("https")
+        + &format!("tls = {{ certificates = [{leaf}] }}\n")
+        + "[listeners.https.limits]\nhandshake_timeout = \"300ms\"\n"
+        + "\n[routes.ok]\nrespond = { status = 200, body = \"ok\" }\n";
+    let edge = Edge::start_in(dir, &config).await;
+    let mut silent = RawClient::connect(edge.address("https").await).await;
+    // A record's head: a ClientHello that never comes.
+    silent.send([22, 3, 1, 1, 0]).await;
+    let started = Instant::now();
+    silent.read_to_close().await;
+    took(started, Duration::from_millis(300));
+    let failed = ["listener=\"https\"", "outcome=\"failed\""];
+    assert_eq!(edge.api().metric_sum("tidegate_tls_handshakes_total", &failed).await, 1.0);
+}
+
+#[tokio::test]
+async fn an_h2_connection_has_so_many_streams_and_no_more() {
+    let origin = Origin::start("v1").await;
+    let gate = Gate::default();
+    origin.on("/held", Act::Gate(gate.clone()));
+    let edge = Edge::start(&with_limits(origin.address, "h2_streams = 2")).await;
+    let mut client = FrameClient::connect(edge.address("http").await).await;
+    for stream in [1, 3, 5] {
+        client.get(stream, "/held").await;
+    }
+    let reset = client.next_of(RST_STREAM).await.expect("one is refused");
+    assert_eq!((reset.stream, &*reset.payload), (5, &[0, 0, 0, 7][..]), "REFUSED_STREAM");
+    gate.open();
+    for _ in 0..2 {
+        let head = client.next_of(HEADERS).await.expect("the others are answered");
+        assert_eq!(FrameClient::status(&head), 200);
+    }
 }
 
 #[tokio::test]
