@@ -4,7 +4,6 @@
 /// What to do about an unknown key.
 pub(crate) fn key(key: &str) -> Option<String> {
     let help = match key {
-        "waf" => "the WAF engine is not part of this version; remove it",
         "plans" => "named release plans are not part of this version; remove it",
         "auth" | "authentication" | "jwt" => {
             "authentication is not part of this version; remove it"

@@ -4,6 +4,7 @@ use crate::{
     Config, Fault, Faults, Source, check,
     document::{self, Env, Files, Node},
     report::Report,
+    rule_files,
     shape::{Cx, read_table},
 };
 use std::path::PathBuf;
@@ -14,7 +15,7 @@ pub struct Loaded {
     /// The validated configuration.
     pub config: Config,
     /// Every file read, each once, in the order it was met: `-c` files, includes,
-    /// `{ file = ".." }` references, and the `ca` files of upstreams.
+    /// `{ file = ".." }` references, the `ca` files of upstreams and the rules of WAF policies.
     pub files: Vec<Source>,
     /// Directories looked through by the globs of `include`: a new file there changes the
     /// document, too.
@@ -72,6 +73,11 @@ fn read(
     let config = config.expect("without a fault every table was read");
     for tls in config.upstreams.values().filter_map(|upstream| upstream.tls.as_ref()) {
         tls.ca.iter().for_each(|path| files.note(path));
+    }
+    for policy in config.waf.values() {
+        // Without rules there is no policy; whoever compiles it says so.
+        let rules = policy.rules.files().unwrap_or_default();
+        rules.iter().chain(&rule_files::data_files(&rules)).for_each(|path| files.note(path));
     }
     let (files, directories) = files.into_sources();
     Ok(Loaded { config, files, directories, document, warnings })

@@ -82,7 +82,10 @@ fn unknown_and_missing_keys() {
         adress = "0.0.0.0:80"
 
         [waf.strict]
-        mode = "block"
+        mode = "blok"
+        paranoia = 5
+        rules = "owasp"
+        exclusions = [{}, { rules = ["b"], target = "args" }]
 
         [upstreams.shop]
         endpoint = "10.0.0.1:80"

@@ -117,6 +117,12 @@ fn human(out: &mut Vec<u8>, facts: &Facts) {
     if let Some(reason) = facts.reason {
         let _ = write!(out, " reason={}", reason.word());
     }
+    if let Some(inspected) = &facts.inspected {
+        let _ = write!(out, " waf={}/{}", inspected.policy, inspected.outcome.word());
+        for found in &inspected.matches {
+            let _ = write!(out, ",{}", found.id);
+        }
+    }
     if let Some(detail) = &facts.detail {
         let _ = write!(out, " detail=\"{}\"", Escaped(detail));
     }
@@ -157,6 +163,9 @@ fn json(out: &mut Vec<u8>, facts: &Facts) {
     }
     if let Some(detail) = &facts.detail {
         field(out, "detail", detail);
+    }
+    if let Some(inspected) = &facts.inspected {
+        let _ = write!(out, ",\"waf\":{inspected}");
     }
     header(out, "request_id", facts.request_id.as_ref());
     header(out, "traceparent", facts.traceparent.as_ref());

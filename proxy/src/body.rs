@@ -22,7 +22,16 @@ const HELD: usize = 64 * 1024;
 pub(crate) enum ClientBody {
     Empty,
     H1(h1::Body),
-    H2 { body: Incoming, pause: Pause },
+    H2 {
+        body: Incoming,
+        pause: Pause,
+    },
+    /// What was read ahead, then the rest.
+    Held {
+        data: Bytes,
+        trailers: Option<Box<http::HeaderMap>>,
+        rest: Box<Self>,
+    },
 }
 
 impl ClientBody {
@@ -34,9 +43,22 @@ impl ClientBody {
         if body.is_end_stream() { Self::Empty } else { Self::H2 { body, pause: Pause::new(pause) } }
     }
 
+    /// What was read ahead of a body, and its rest.
+    pub(crate) fn held(data: Bytes, trailers: Option<http::HeaderMap>, rest: Self) -> Self {
+        Self::Held { data, trailers: trailers.map(Box::new), rest: Box::new(rest) }
+    }
+
+    /// The next frame.
+    pub(crate) async fn next(&mut self) -> Option<Result<Frame<Bytes>, Reason>> {
+        std::future::poll_fn(|cx| self.poll(cx)).await
+    }
+
     pub(crate) fn is_empty(&self) -> bool {
         match self {
             Self::Empty => true,
+            Self::Held { data, trailers, rest } => {
+                data.is_empty() && trailers.is_none() && rest.is_empty()
+            }
             Self::H1(body) => body.is_end_stream(),
             // hyper counts down what Content-Length told; only an empty frame may follow.
             Self::H2 { body, .. } => body.is_end_stream() || body.size_hint().exact() == Some(0),
@@ -46,6 +68,16 @@ impl ClientBody {
     fn size_hint(&self) -> SizeHint {
         match self {
             Self::Empty => SizeHint::with_exact(0),
+            Self::Held { data, rest, .. } => {
+                let more = data.len() as u64;
+                let rest = rest.size_hint();
+                let mut hint = SizeHint::new();
+                hint.set_lower(rest.lower().saturating_add(more));
+                if let Some(upper) = rest.upper().and_then(|upper| upper.checked_add(more)) {
+                    hint.set_upper(upper);
+                }
+                hint
+            }
             Self::H1(body) => body.size_hint(),
             Self::H2 { body, .. } => body.size_hint(),
         }
@@ -54,6 +86,15 @@ impl ClientBody {
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Reason>>> {
         match self {
             Self::Empty => Poll::Ready(None),
+            Self::Held { data, trailers, rest } => {
+                if !data.is_empty() {
+                    return Poll::Ready(Some(Ok(Frame::data(std::mem::take(data)))));
+                }
+                if let Some(trailers) = trailers.take() {
+                    return Poll::Ready(Some(Ok(Frame::trailers(*trailers))));
+                }
+                rest.poll(cx)
+            }
             Self::H1(body) => {
                 let frame = ready!(Pin::new(body).poll_frame(cx));
                 Poll::Ready(frame.map(|frame| frame.map_err(Reason::from)))

@@ -6,6 +6,7 @@ use crate::{
     core::Core,
     figures,
     reason::Reason,
+    waf::Outcome,
 };
 use prometheus::{
     core::{Collector, Desc},
@@ -37,6 +38,7 @@ fn families(core: &Core) -> Vec<MetricFamily> {
     listeners(core, &mut all);
     upstreams(core, &mut all);
     limits(core, &mut all);
+    wafs(core, &mut all);
     let dropped = core.observer.access.as_ref().map_or(0, |access| access.dropped());
     all.push(
         Family::counter("tidegate_access_log_dropped_total", "Buffers of access lines lost.")
@@ -77,6 +79,26 @@ fn requests(core: &Core, all: &mut Vec<MetricFamily>) {
         refusals.add(&[("reason", reason.word())], count.load(Relaxed));
     }
     all.push(refusals.done());
+}
+
+fn wafs(core: &Core, all: &mut Vec<MetricFamily>) {
+    let mut requests = Family::counter(
+        "tidegate_waf_requests_total",
+        "Requests a WAF policy looked at, by what became of them.",
+    );
+    let mut matches =
+        Family::counter("tidegate_waf_matches_total", "Matches of a rule, passed or not.");
+    for (name, waf) in &core.snapshot().wafs {
+        for outcome in Outcome::ALL {
+            let labels = [("policy", name.as_str()), ("outcome", outcome.word())];
+            requests.add(&labels, waf.counts.outcome(outcome));
+        }
+        for (rule, count) in waf.counts.rules() {
+            matches.add(&[("policy", name.as_str()), ("rule", &rule.to_string())], count);
+        }
+    }
+    all.push(requests.done());
+    all.push(matches.done());
 }
 
 fn versions(core: &Core, all: &mut Vec<MetricFamily>) {

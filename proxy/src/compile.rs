@@ -8,18 +8,21 @@ use crate::{
     route::Table,
     snapshot::{Listening, Route, RouteAction, Service, Snapshot, Version},
     upstream::{Endpoint, Shared, Upstream, read_ca},
+    waf::{self, Waf},
 };
 use http::{HeaderName, HeaderValue, StatusCode};
 use std::{collections::BTreeMap, sync::Arc};
 use tidegate_certs::ListenerTls;
 use tidegate_config::{Action, Config, Name};
 use tidegate_release::RuntimeState;
+use tidegate_waf::Interner;
 
 /// What compiling needs beside the configuration.
 pub(crate) struct Context<'a> {
     pub(crate) old: &'a Snapshot,
     pub(crate) workers: usize,
     pub(crate) table: &'a Arc<limit::Table>,
+    pub(crate) interner: &'a Interner,
     pub(crate) tls: &'a BTreeMap<Name, Arc<ListenerTls>>,
 }
 
@@ -32,6 +35,7 @@ pub(crate) fn compile(
     let mut faults = Vec::new();
     let upstreams = upstreams(&config, context, &mut faults);
     let limits = limits(&config, context);
+    let wafs = wafs(&config, context, &mut faults);
     let services: Vec<_> = if faults.is_empty() {
         let compiled = config.services.iter();
         compiled
@@ -43,10 +47,12 @@ pub(crate) fn compile(
     } else {
         Vec::new()
     };
-    let routes = routes(&config, &limits, context, &mut faults);
+    let policies = Policies { limits: &limits, wafs: &wafs };
+    let routes =
+        if faults.is_empty() { routes(&config, &policies, context, &mut faults) } else { None };
     let listeners = listeners(&config, context);
     let (Some(routes), true) = (routes, faults.is_empty()) else { return Err(faults) };
-    Ok(Snapshot { config, state, routes, services, upstreams, limits, listeners })
+    Ok(Snapshot { config, state, routes, services, upstreams, limits, wafs, listeners })
 }
 
 /// The same snapshot under another runtime state: only services whose weights differ are built
@@ -67,6 +73,7 @@ pub(crate) fn with_state(old: &Snapshot, state: Arc<RuntimeState>, workers: usiz
         routes: Arc::clone(&old.routes),
         upstreams: old.upstreams.clone(),
         limits: old.limits.clone(),
+        wafs: old.wafs.clone(),
         listeners: old.listeners.clone(),
     }
 }
@@ -138,6 +145,28 @@ fn limits(config: &Config, context: &Context<'_>) -> BTreeMap<Name, Arc<Limit>> 
     compiled.collect()
 }
 
+fn wafs(
+    config: &Config,
+    context: &Context<'_>,
+    faults: &mut Vec<String>,
+) -> BTreeMap<Name, Arc<Waf>> {
+    let mut rulesets = waf::Rulesets::new(context.interner, context.old.wafs.values());
+    let mut compiled = BTreeMap::new();
+    for (name, document) in &config.waf {
+        match waf::compile(name, document, context.old.wafs.get(name), &mut rulesets) {
+            Ok(waf) => drop(compiled.insert(name.clone(), waf)),
+            Err(more) => faults.extend(more),
+        }
+    }
+    compiled
+}
+
+/// What routes refer to by name.
+struct Policies<'a> {
+    limits: &'a BTreeMap<Name, Arc<Limit>>,
+    wafs: &'a BTreeMap<Name, Arc<Waf>>,
+}
+
 fn service(
     name: &Name,
     document: &tidegate_config::Service,
@@ -177,18 +206,14 @@ fn service(
 
 fn routes(
     config: &Config,
-    limits: &BTreeMap<Name, Arc<Limit>>,
+    policies: &Policies<'_>,
     context: &Context<'_>,
     faults: &mut Vec<String>,
 ) -> Option<Arc<Table<Route>>> {
     let old = &context.old;
     let same_services = || config.services.keys().eq(old.config.services.keys());
-    let same_limits = || {
-        let mut pairs = limits.iter().zip(&old.limits);
-        limits.len() == old.limits.len()
-            && pairs.all(|((name, limit), (n, l))| name == n && Arc::ptr_eq(limit, l))
-    };
-    if config.routes == old.config.routes && same_services() && same_limits() {
+    let same_policies = || same(policies.limits, &old.limits) && same(policies.wafs, &old.wafs);
+    if config.routes == old.config.routes && same_services() && same_policies() {
         return Some(Arc::clone(&old.routes));
     }
     let positions: BTreeMap<_, _> = config.services.keys().zip(0..).collect();
@@ -199,7 +224,7 @@ fn routes(
     let mut compiled = Vec::with_capacity(config.routes.len());
     for (name, document) in &config.routes {
         let cells = cells.remove(name).unwrap_or_else(|| Arc::new(PerWorker::new(context.workers)));
-        match route(name, document, &positions, limits, cells) {
+        match route(name, document, &positions, policies, cells) {
             Ok(route) => compiled.push((document, Arc::new(route))),
             Err(fault) => faults.push(format!("route `{name}`: {fault}")),
         }
@@ -213,11 +238,18 @@ fn routes(
     }
 }
 
+/// Whether both hold the very same values.
+fn same<T>(new: &BTreeMap<Name, Arc<T>>, old: &BTreeMap<Name, Arc<T>>) -> bool {
+    let mut pairs = new.iter().zip(old);
+    new.len() == old.len()
+        && pairs.all(|((name, new), (n, old))| name == n && Arc::ptr_eq(new, old))
+}
+
 fn route(
     name: &Name,
     document: &tidegate_config::Route,
     positions: &BTreeMap<&Name, usize>,
-    limits: &BTreeMap<Name, Arc<Limit>>,
+    policies: &Policies<'_>,
     cells: Arc<PerWorker<RouteCells>>,
 ) -> Result<Route, http::Error> {
     let status = |code: u16| StatusCode::from_u16(code);
@@ -242,7 +274,12 @@ fn route(
         methods: document.methods.clone(),
         headers: headers.collect::<Result<_, http::Error>>()?,
         action,
-        limits: document.rate_limits.iter().map(|limit| Arc::clone(&limits[limit])).collect(),
+        limits: document
+            .rate_limits
+            .iter()
+            .map(|limit| Arc::clone(&policies.limits[limit]))
+            .collect(),
+        waf: document.waf.as_ref().map(|waf| Arc::clone(&policies.wafs[waf])),
         request_headers: document.request_headers.clone(),
         response_headers: document.response_headers.clone(),
         body_limit: document.body_limit.map(|size| size.0),

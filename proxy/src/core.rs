@@ -31,6 +31,7 @@ use std::{
 use tidegate_certs::Certs;
 use tidegate_config::{Config, Name};
 use tidegate_release::{EndpointAdmin, RuntimeState, Salt};
+use tidegate_waf::Interner;
 use tokio::{runtime::Handle, sync::mpsc, time::Instant};
 
 /// What a data path is made of.
@@ -66,6 +67,8 @@ pub(crate) struct Core {
     pub(crate) certs: Certs,
     pub(crate) salt: Salt,
     pub(crate) table: Arc<Table>,
+    /// Patterns of WAF rules, compiled once.
+    interner: Interner,
     pub(crate) observer: Observer,
     pub(crate) workers: Box<[Arc<Worker>]>,
     pub(crate) max_connections: usize,
@@ -100,6 +103,7 @@ impl Core {
             certs: options.certs,
             salt: options.salt,
             table: Arc::new(Table::new(options.rate_limit_keys.get())),
+            interner: Interner::default(),
             observer: Observer::new(workers, options.access),
             workers: (0..workers).map(|index| Arc::new(Worker::new(index))).collect(),
             max_connections: options.max_connections,
@@ -133,6 +137,7 @@ impl Core {
             old: &old,
             workers: self.workers.len(),
             table: &self.table,
+            interner: &self.interner,
             tls: &prepared.listeners,
         };
         let snapshot = compile(config, state, &context).map_err(ApplyError)?;

@@ -120,6 +120,17 @@ pub(crate) fn explain(core: &Core, question: &Question) -> Answer {
         answer.say("limits", says);
     }
 
+    if let Some(waf) = &route.waf {
+        let says = format!(
+            "policy `{}` ({}, paranoia {}, {} rules)",
+            waf.name,
+            waf.document.mode,
+            waf.document.paranoia,
+            waf.policy.rules_in_force()
+        );
+        answer.say("waf", says);
+    }
+
     let service = match &route.action {
         RouteAction::Service(at) => &snapshot.services[*at],
         RouteAction::Redirect { to, status, keep_path } => {

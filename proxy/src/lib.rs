@@ -36,6 +36,7 @@ mod sticky;
 mod stream;
 mod tunnel;
 mod upstream;
+mod waf;
 mod worker;
 
 pub use access::{AccessFormat, AccessLog};

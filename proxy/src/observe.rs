@@ -8,6 +8,7 @@ use crate::{
     reason::Reason,
     snapshot::Route,
     stream::StreamClock,
+    waf::Inspected,
 };
 use http::{HeaderValue, Method, Uri, Version};
 use std::{
@@ -50,6 +51,8 @@ pub(crate) struct Facts {
     pub(crate) reason: Option<Reason>,
     /// For the operator only: what exactly went wrong.
     pub(crate) detail: Option<String>,
+    /// What a WAF policy found.
+    pub(crate) inspected: Option<Box<Inspected>>,
     pub(crate) bytes: u64,
     pub(crate) head_after: Option<Duration>,
     end: End,
@@ -117,6 +120,7 @@ impl Facts {
             status: 0,
             reason: None,
             detail: None,
+            inspected: None,
             bytes: 0,
             head_after: None,
             end: End::Waiting,

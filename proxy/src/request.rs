@@ -17,7 +17,7 @@ use crate::{
     snapshot::{Listening, Route, RouteAction, Service, Snapshot, Version},
     sticky,
     stream::StreamClock,
-    tunnel,
+    tunnel, waf,
 };
 use http::{
     HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri,
@@ -152,6 +152,10 @@ async fn answer(
         Subject { client: observation.facts.client, path: &path, headers: request.headers() };
     let limited = admit(&connection.core.table, route, &subject)?;
     check_length(route, &request)?;
+    if let Some(waf) = &route.waf {
+        // Boxed: a transaction is large, and most routes have no policy.
+        request = Box::pin(waf::inspect(waf, connection, observation, request)).await?;
+    }
 
     let service = match &route.action {
         RouteAction::Service(at) => &snapshot.services[*at],

@@ -7,6 +7,7 @@ use crate::{
     limit::Limit,
     route::{Matchers, RequestKey, Table},
     upstream::Upstream,
+    waf::Waf,
 };
 use http::{HeaderName, HeaderValue, Method, StatusCode};
 use std::{collections::BTreeMap, sync::Arc};
@@ -23,6 +24,7 @@ pub(crate) struct Snapshot {
     pub(crate) services: Vec<Arc<Service>>,
     pub(crate) upstreams: BTreeMap<Name, Arc<Upstream>>,
     pub(crate) limits: BTreeMap<Name, Arc<Limit>>,
+    pub(crate) wafs: BTreeMap<Name, Arc<Waf>>,
     pub(crate) listeners: BTreeMap<Name, Arc<Listening>>,
 }
 
@@ -35,6 +37,7 @@ impl Snapshot {
         config.services.clear();
         config.upstreams.clear();
         config.rate_limits.clear();
+        config.waf.clear();
         config.listeners.clear();
         Self {
             config: Arc::new(config),
@@ -43,6 +46,7 @@ impl Snapshot {
             services: Vec::new(),
             upstreams: BTreeMap::new(),
             limits: BTreeMap::new(),
+            wafs: BTreeMap::new(),
             listeners: BTreeMap::new(),
         }
     }
@@ -63,6 +67,7 @@ pub(crate) struct Route {
     pub(crate) headers: Vec<(HeaderName, HeaderValue)>,
     pub(crate) action: RouteAction,
     pub(crate) limits: Vec<Arc<Limit>>,
+    pub(crate) waf: Option<Arc<Waf>>,
     pub(crate) request_headers: HeaderOps,
     pub(crate) response_headers: HeaderOps,
     pub(crate) body_limit: Option<u64>,

@@ -32,3 +32,4 @@ mod smuggling;
 mod soak;
 mod streaming;
 mod timeouts;
+mod waf;

@@ -14,6 +14,8 @@ pub(super) fn check(check: &mut Check<'_>) {
     warn(check, "service", "services", &config.services, services.collect());
     let limits = routes.flat_map(|route| &route.rate_limits);
     warn(check, "rate limit", "rate_limits", &config.rate_limits, limits.collect());
+    let policies = config.routes.values().filter_map(|route| route.waf.as_ref());
+    warn(check, "WAF policy", "waf", &config.waf, policies.collect());
     let versions = config.services.values().flat_map(|service| service.versions.values());
     let upstreams = versions.map(|version| &version.upstream);
     warn(check, "upstream", "upstreams", &config.upstreams, upstreams.collect());

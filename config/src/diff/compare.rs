@@ -1,6 +1,7 @@
 use crate::{
     AccessLog, Action, ByteSize, ControlAddress, HealthCheck, HostPattern, Issuer, LimitKey, Name,
-    PathPattern, Protocols, Rate, RateLimit, Secret, Sticky, Weight, show_duration,
+    PathPattern, Protocols, Rate, RateLimit, RuleIds, Secret, Sticky, WafRules, Weight,
+    show_duration,
 };
 use http::{HeaderName, HeaderValue, Method};
 use ipnet::IpNet;
@@ -117,7 +118,7 @@ macro_rules! shown {
 }
 
 shown!(bool, String, SocketAddr, IpNet, Name, Method, HeaderName);
-shown!(AccessLog, ControlAddress, HostPattern, PathPattern, LimitKey, Secret);
+shown!(AccessLog, ControlAddress, HostPattern, PathPattern, LimitKey, RuleIds, Secret, WafRules);
 
 /// Quantities.
 macro_rules! ordered {

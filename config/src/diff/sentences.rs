@@ -196,7 +196,7 @@ fn tightness(change: &Change, path: &[&str]) -> &'static str {
 fn subject_length(path: &[&str]) -> usize {
     match path {
         ["services", _, "versions", _, ..] => 4,
-        ["listeners" | "upstreams" | "services" | "rate_limits" | "routes", _, ..] => 2,
+        ["listeners" | "upstreams" | "services" | "rate_limits" | "waf" | "routes", _, ..] => 2,
         _ => 1.min(path.len()),
     }
 }
@@ -210,6 +210,7 @@ fn subject(path: &[&str]) -> String {
         ["upstreams", name] => format!("upstream `{name}`"),
         ["services", name] => format!("service `{name}`"),
         ["rate_limits", name] => format!("rate limit `{name}`"),
+        ["waf", name] => format!("WAF policy `{name}`"),
         ["routes", name] => format!("route `{name}`"),
         other => other.join("."),
     }

@@ -1,7 +1,7 @@
 //! The document as written: files, the tree they merge into, and where each value stands.
 
 mod files;
-mod glob;
+pub(crate) mod glob;
 mod layers;
 mod node;
 mod syntax;

@@ -1,4 +1,4 @@
-use super::{Acme, Control, Listener, Log, RateLimit, Route, Server, Service, Upstream};
+use super::{Acme, Control, Listener, Log, RateLimit, Route, Server, Service, Upstream, Waf};
 use crate::{Name, shape::table};
 use std::collections::BTreeMap;
 
@@ -22,6 +22,8 @@ table! {
         services: BTreeMap<Name, Service> = {},
         /// Limits that routes refer to.
         rate_limits: BTreeMap<Name, RateLimit> = {},
+        /// WAF policies that routes refer to.
+        waf: BTreeMap<Name, Waf> = {},
         /// Which requests go where.
         routes: BTreeMap<Name, Route> = {},
         /// The control API and the state directory. Always from the file.

@@ -17,6 +17,7 @@ mod server;
 mod service;
 mod tls;
 mod upstream;
+mod waf;
 
 pub use acme::{Acme, Challenge, ExternalAccount, Issuer};
 pub use action::Action;
@@ -37,3 +38,4 @@ pub use tls::{CertificateFiles, Tls, TlsIssuer, TlsVersion};
 pub use upstream::{
     Balance, Pool, Retries, Upstream, UpstreamProtocol, UpstreamTimeouts, UpstreamTls,
 };
+pub use waf::{RuleIds, Waf, WafExclusion, WafMode, WafRules};

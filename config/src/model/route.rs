@@ -34,6 +34,8 @@ table! {
         action: Action as Flat::<Action>::new(),
         /// Names of rate limits, applied in order.
         rate_limits: Vec<Name> = [] as set(reference("rate limit", "rate_limits")),
+        /// The WAF policy its requests have to pass.
+        waf: Option<Name> as optional(reference("WAF policy", "waf")),
         /// Changes to the request's headers on its way to the service.
         request_headers: HeaderOps = {},
         /// Changes to the response's headers on its way to the client.

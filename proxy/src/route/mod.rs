@@ -180,6 +180,7 @@ mod tests {
                 content_type: String::new(),
             },
             rate_limits: vec![],
+            waf: None,
             request_headers: HeaderOps::default(),
             response_headers: HeaderOps::default(),
             body_limit: None,

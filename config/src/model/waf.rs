@@ -1,0 +1,191 @@
+use super::PathPattern;
+use crate::{
+    ByteSize,
+    document::{Node, Value},
+    shape::{
+        Catalogue, Cx, Misfit, Reader, Shape, Written, defaults, list, one_or_more, optional, set,
+        size, table, text, whole, words,
+    },
+};
+use serde_json::{Value as Json, json};
+use std::{fmt, path::PathBuf};
+
+table! {
+    /// `[waf.NAME]`: a policy over rules in SecLang, such as the OWASP Core Rule Set. Requests
+    /// are looked at before an upstream is contacted.
+    pub struct Waf {
+        /// `block` (default) refuses with 403; `detect` only counts and logs.
+        mode: WafMode = "block",
+        /// Rules above this paranoia level are left out. Default 1, 1 to 4.
+        paranoia: u8 = 1 as whole(1..=4),
+        /// `crs` (default), an installed Core Rule Set; or rule files and globs in their order.
+        rules: WafRules = "crs",
+        /// The anomaly score from which a request is refused. Default: what the rules say (5 in the Core Rule Set).
+        inbound_threshold: Option<u32> as optional(whole(1..=1_000_000)),
+        /// Largest request body that is looked at, the content of uploaded files apart; over it `block` answers 413, `detect` looks at its beginning. Default 128 KiB.
+        body_limit: ByteSize = "128KiB" as size("1KiB", "16MiB"),
+        /// Largest multipart body with its files; held in memory while it is looked at. Default 12.5 MiB.
+        upload_limit: ByteSize = "12.5MiB" as size("1KiB", "256MiB"),
+        /// Arguments of the query and of the body that are looked at; over it `block` answers 400. Default 1,000 each.
+        arguments: usize = 1_000 as whole(1..=100_000),
+        /// What the rules leave alone.
+        exclusions: Vec<WafExclusion> = [] as list(WafExclusion::shape()),
+    }
+}
+
+defaults!(Waf);
+
+words! {
+    /// Whether a WAF policy stops requests.
+    pub enum WafMode: "WAF mode" {
+        /// Requests over the threshold are refused.
+        Block = "block",
+        /// Matches are counted and logged.
+        Detect = "detect",
+    }
+}
+
+/// Where a policy's rules are.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum WafRules {
+    /// An installed OWASP Core Rule Set; docs/waf.md lists the places.
+    Crs,
+    /// Rule files, in this order; the last part may be a glob.
+    Files(Vec<PathBuf>),
+}
+
+impl fmt::Display for WafRules {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Crs => f.write_str("crs"),
+            Self::Files(files) => {
+                let files: Vec<_> = files.iter().map(|file| file.display().to_string()).collect();
+                f.write_str(&files.join(", "))
+            }
+        }
+    }
+}
+
+impl Written for WafRules {
+    fn shape() -> impl Shape<Value = Self> {
+        RulesShape
+    }
+}
+
+struct RulesShape;
+
+impl Shape for RulesShape {
+    type Value = WafRules;
+
+    fn expected(&self) -> String {
+        "`crs`, or an array of rule files and globs".to_owned()
+    }
+
+    fn schema(&self, catalogue: &mut Catalogue) -> Json {
+        let files = one_or_more(PathBuf::shape()).schema(catalogue);
+        json!({ "anyOf": [{ "const": "crs" }, files] })
+    }
+
+    fn read(&self, node: &Node, cx: &mut Cx<'_>) -> Option<WafRules> {
+        match &node.value {
+            Value::Text(word) if word == "crs" => Some(WafRules::Crs),
+            Value::Array(_) => set(PathBuf::shape()).some().read(node, cx).map(WafRules::Files),
+            _ => {
+                cx.unexpected(node, &self.expected());
+                None
+            }
+        }
+    }
+}
+
+table! {
+    /// An entry of `[waf.NAME] exclusions`: rules that do not apply, or not to some values, or
+    /// not on some paths.
+    pub struct WafExclusion {
+        /// Rules by id (`942100`) or ids (`"942100-942199"`).
+        rules: Vec<RuleIds> = [] as set(RuleIds::shape()),
+        /// Rules with one of these tags, such as `attack-sqli`.
+        tags: Vec<String> = [] as set(String::shape()),
+        /// The values they leave alone, such as `ARGS:comment`, `REQUEST_COOKIES` or `ARGS:/^utm_/` (a regular expression on the name); without it the rules do not apply at all.
+        target: Option<String> as optional(target()),
+        /// Only on these paths, written as a route's `path`.
+        path: Option<PathPattern> as optional(PathPattern::shape()),
+    }
+    check = names_rules;
+}
+
+fn names_rules(_: &WafExclusion, reader: &mut Reader<'_, '_, '_>) {
+    if reader.present(&["rules", "tags", "target"]).is_empty() {
+        reader
+            .fault_at(None, "an exclusion names `rules`, `tags` or a `target`")
+            .help("leave out the route's `waf` to look at nothing");
+    }
+}
+
+fn target() -> crate::shape::TextShape<String> {
+    text("a variable such as `ARGS:comment` or `ARGS:/^utm_/`", |text| {
+        let (variable, name) = text.split_once(':').unwrap_or((text, "x"));
+        let is_variable = !variable.is_empty()
+            && variable.bytes().all(|b| b.is_ascii_uppercase() || b.is_ascii_digit() || b == b'_');
+        match is_variable && !name.is_empty() {
+            true => Ok(text.to_owned()),
+            false => Err(Misfit::form()),
+        }
+    })
+}
+
+/// Rules from the first to the last id, both included.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RuleIds {
+    /// The first.
+    pub first: u64,
+    /// The last; the first, if it is one rule.
+    pub last: u64,
+}
+
+impl fmt::Display for RuleIds {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.first == self.last {
+            true => write!(f, "{}", self.first),
+            false => write!(f, "{}-{}", self.first, self.last),
+        }
+    }
+}
+
+impl Written for RuleIds {
+    fn shape() -> impl Shape<Value = Self> {
+        RuleIdsShape
+    }
+}
+
+struct RuleIdsShape;
+
+impl Shape for RuleIdsShape {
+    type Value = RuleIds;
+
+    fn expected(&self) -> String {
+        "a rule's id such as `942100`, or ids such as `\"942100-942199\"`".to_owned()
+    }
+
+    fn schema(&self, _: &mut Catalogue) -> Json {
+        json!({ "anyOf": [{ "type": "integer", "minimum": 1 }, { "type": "string" }] })
+    }
+
+    fn read(&self, node: &Node, cx: &mut Cx<'_>) -> Option<RuleIds> {
+        let ids = match &node.value {
+            Value::Integer(id) => u64::try_from(*id).ok().map(|id| (id, id)),
+            Value::Text(text) => {
+                let (first, last) = text.split_once('-').unwrap_or((text, text));
+                first.trim().parse().ok().zip(last.trim().parse().ok())
+            }
+            _ => None,
+        };
+        match ids {
+            Some((first, last)) if first > 0 && first <= last => Some(RuleIds { first, last }),
+            _ => {
+                cx.unexpected(node, &self.expected());
+                None
+            }
+        }
+    }
+}

@@ -1,0 +1,85 @@
+//! WAF policies on the data path: rules compiled when a configuration comes into force, requests
+//! looked at before an upstream is contacted.
+
+mod compile;
+mod inspect;
+mod report;
+
+pub(crate) use compile::{Rulesets, compile};
+pub(crate) use inspect::inspect;
+pub(crate) use report::Inspected;
+
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
+};
+use tidegate_config::Name;
+use tidegate_waf::Policy;
+
+/// A policy in force.
+pub(crate) struct Waf {
+    pub(crate) name: Name,
+    pub(crate) document: tidegate_config::Waf,
+    pub(crate) policy: Policy,
+    /// What its rule files held.
+    pub(crate) source: compile::Source,
+    pub(crate) counts: Arc<Counts>,
+}
+
+/// What a policy did; outlives reloads.
+#[derive(Debug, Default)]
+pub(crate) struct Counts {
+    outcomes: [AtomicU64; Outcome::ALL.len()],
+    /// By rule id; only ids of the policy's rules, so the rules bound it.
+    rules: parking_lot::Mutex<BTreeMap<u64, u64>>,
+}
+
+/// What became of a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Outcome {
+    /// Nothing would have stopped it.
+    Passed,
+    /// It would have been refused, had the policy been in block mode.
+    Detected,
+    /// A rule refused it.
+    Blocked,
+    /// A limit refused it.
+    Limited,
+}
+
+impl Outcome {
+    pub(crate) const ALL: [Self; 4] = [Self::Passed, Self::Detected, Self::Blocked, Self::Limited];
+
+    pub(crate) fn word(self) -> &'static str {
+        match self {
+            Self::Passed => "passed",
+            Self::Detected => "detected",
+            Self::Blocked => "blocked",
+            Self::Limited => "limited",
+        }
+    }
+}
+
+impl Counts {
+    fn count(&self, outcome: Outcome, rules: impl Iterator<Item = u64>) {
+        self.outcomes[outcome as usize].fetch_add(1, Relaxed);
+        // Most requests match nothing and take no lock.
+        let mut rules = rules.peekable();
+        if rules.peek().is_some() {
+            let mut counts = self.rules.lock();
+            rules.for_each(|rule| *counts.entry(rule).or_default() += 1);
+        }
+    }
+
+    pub(crate) fn outcome(&self, outcome: Outcome) -> u64 {
+        self.outcomes[outcome as usize].load(Relaxed)
+    }
+
+    /// Matches by rule id.
+    pub(crate) fn rules(&self) -> BTreeMap<u64, u64> {
+        self.rules.lock().clone()
+    }
+}

@@ -1,0 +1,232 @@
+//! What a WAF policy does to requests on their way.
+
+use super::reasons;
+use crate::support::{
+    Client, Dir, Edge, Origin, RawClient,
+    client::{request, streaming, with_headers},
+    eventually, get,
+    grpc::fed_body,
+    listener, route, service, websocket,
+};
+use bytes::Bytes;
+use hyper::body::Frame;
+use std::path::{Path, PathBuf};
+
+/// Two attacks by their names, scored as the Core Rule Set does.
+const RULES: &str = r#"
+SecRule ARGS "@contains attack" "id:1001,phase:2,pass,log,t:lowercase,msg:'An attack',tag:'attack-test',severity:CRITICAL,setvar:'tx.blocking_inbound_anomaly_score=+5'"
+SecRule REQUEST_HEADERS:User-Agent "@streq scanner" "id:1002,phase:1,deny,status:403,log,msg:'A scanner'"
+SecRule TX:BLOCKING_INBOUND_ANOMALY_SCORE "@ge 5" "id:1003,phase:2,deny,status:403,log,msg:'Over the threshold'"
+"#;
+
+fn policy(dir: &Dir, rules: &str, lines: &str) -> String {
+    let file = dir.write("rules.conf", rules);
+    format!("\n[waf.strict]\nrules = [{file:?}]\n{lines}\n")
+}
+
+fn guarded(endpoint: std::net::SocketAddr, policy: &str) -> String {
+    listener("http")
+        + policy
+        + &service("app", &[("app", 100, endpoint)])
+        + &route("app")
+        + "waf = \"strict\"\n"
+}
+
+#[tokio::test]
+async fn an_attack_is_refused_before_an_upstream_is_contacted_and_told_in_the_log() {
+    let (origin, dir) = (Origin::start("v1").await, Dir::new());
+    let config = guarded(origin.address, &policy(&dir, RULES, ""));
+    let edge = Edge::start_in(dir, &config).await;
+    let http = edge.address("http").await;
+    for mut client in [Client::http1(http), Client::http2(http)] {
+        client.get("/?q=an+ATTACK").await.assert_refused(403, reasons::WAF_BLOCKED);
+        let form = [("content-type", "application/x-www-form-urlencoded")];
+        let post = with_headers("POST", "/form", &form, "a=1&b=attack");
+        client.send(post).await.assert_refused(403, reasons::WAF_BLOCKED);
+        let json = [("content-type", "application/json")];
+        let post = with_headers("POST", "/json", &json, r#"{"deep": {"list": ["attack"]}}"#);
+        client.send(post).await.assert_refused(403, reasons::WAF_BLOCKED);
+        let scanner = with_headers("GET", "/", &[("user-agent", "scanner")], "");
+        client.send(scanner).await.assert_refused(403, reasons::WAF_BLOCKED);
+    }
+    assert_eq!(origin.requests(), 0);
+
+    let line = edge.logs().await_access("the form's line", |line| line["path"] == "/form").await;
+    let told = &line["waf"];
+    assert_eq!(
+        (&told["policy"], &told["outcome"]),
+        (&"strict".into(), &"blocked".into()),
+        "{line}"
+    );
+    assert_eq!(told["score"], 5, "{line}");
+    assert_eq!(told["rules"][0]["id"], 1001, "{line}");
+    assert_eq!(told["rules"][0]["values"][0]["variable"], "ARGS:b", "{line}");
+    assert!(line["detail"].as_str().unwrap().contains("1003"), "{line}");
+    let api = edge.api();
+    let blocked = ["policy=\"strict\"", "outcome=\"blocked\""];
+    assert_eq!(api.metric_sum("tidegate_waf_requests_total", &blocked).await, 8.0);
+    assert_eq!(api.metric_sum("tidegate_waf_matches_total", &["rule=\"1001\""]).await, 6.0);
+}
+
+#[tokio::test]
+async fn what_passes_arrives_byte_for_byte() {
+    let (origin, dir) = (Origin::start("v1").await, Dir::new());
+    let config = guarded(origin.address, &policy(&dir, RULES, ""));
+    let edge = Edge::start_in(dir, &config).await;
+    let http = edge.address("http").await;
+    let form = [("content-type", "application/x-www-form-urlencoded")];
+    for mut client in [Client::http1(http), Client::http2(http)] {
+        let reply = client.send(with_headers("POST", "/a", &form, "a=1&b=two")).await;
+        assert_eq!((reply.status.as_u16(), &reply.json()["body"]), (200, &"a=1&b=two".into()));
+        // A body of unknown length.
+        let (feed, body) = fed_body();
+        let mut upload = streaming("POST", "/b", body);
+        upload.headers_mut().insert("content-type", form[0].1.parse().unwrap());
+        let sent = tokio::spawn(async move { client.send(upload).await });
+        for part in ["a=1", "&b=", "three"] {
+            feed.send(Frame::data(Bytes::from(part))).await.unwrap();
+        }
+        drop(feed);
+        assert_eq!(sent.await.unwrap().json()["body"], "a=1&b=three");
+    }
+}
+
+#[tokio::test]
+async fn detect_mode_tells_and_stops_nothing() {
+    let (origin, dir) = (Origin::start("v1").await, Dir::new());
+    let detect = "mode = \"detect\"\nbody_limit = \"1KiB\"";
+    let config = guarded(origin.address, &policy(&dir, RULES, detect));
+    let edge = Edge::start_in(dir, &config).await;
+    let mut client = Client::http1(edge.address("http").await);
+    assert_eq!(client.get("/?q=attack").await.status, 200);
+    // Of a body over the limit the beginning was looked at, and all of it goes on.
+    let long = format!("a=attack&b={}", "x".repeat(5_000));
+    let form = [("content-type", "application/x-www-form-urlencoded")];
+    let reply = client.send(with_headers("POST", "/long", &form, long.clone())).await;
+    assert_eq!((reply.status.as_u16(), &reply.json()["body"]), (200, &long.into()));
+    let line =
+        edge.logs().await_access("the long one's line", |line| line["path"] == "/long").await;
+    assert_eq!(line["waf"]["outcome"], "detected", "{line}");
+    let detected = ["outcome=\"detected\""];
+    assert_eq!(edge.api().metric_sum("tidegate_waf_requests_total", &detected).await, 2.0);
+}
+
+#[tokio::test]
+async fn bodies_have_limits_and_streams_are_not_held() {
+    let (origin, dir) = (Origin::start("v1").await, Dir::new());
+    let limits = "body_limit = \"1KiB\"\narguments = 10";
+    let config = guarded(origin.address, &policy(&dir, RULES, limits));
+    let edge = Edge::start_in(dir, &config).await;
+    let http = edge.address("http").await;
+    let form = [("content-type", "application/x-www-form-urlencoded")];
+    let mut client = Client::http1(http);
+    let large = format!("a={}", "x".repeat(2_000));
+    client
+        .send(with_headers("POST", "/", &form, large))
+        .await
+        .assert_refused(413, reasons::BODY_TOO_LARGE);
+    let many: Vec<_> = (0..20).map(|n| format!("a{n}=1")).collect();
+    client
+        .send(with_headers("POST", "/", &form, many.join("&")))
+        .await
+        .assert_refused(400, reasons::WAF_LIMIT);
+    let broken = with_headers("POST", "/", &[("content-type", "application/json")], "{\"a\":");
+    client.send(broken).await.assert_refused(400, reasons::WAF_LIMIT);
+    assert_eq!(origin.requests(), 0);
+    let mut raw = RawClient::connect(http).await;
+    websocket::open(&mut raw, "/chat").await;
+    assert_eq!(websocket::say(&mut raw, "attack").await, "attack");
+}
+
+#[tokio::test]
+async fn exclusions_leave_rules_values_and_paths_alone() {
+    let (origin, dir) = (Origin::start("v1").await, Dir::new());
+    let exclusions = r#"exclusions = [
+        { rules = [1001], target = "ARGS:comment" },
+        { tags = ["attack-test"], target = "ARGS:/^utm_/" },
+        { rules = ["1000-1001"], path = "/admin" },
+    ]"#;
+    let config = guarded(origin.address, &policy(&dir, RULES, exclusions));
+    let edge = Edge::start_in(dir, &config).await;
+    let mut client = Client::http1(edge.address("http").await);
+    for (path, status) in [
+        ("/?q=attack", 403),
+        ("/?comment=attack", 200),
+        ("/?utm_x=attack", 200),
+        ("/?x_utm_=attack", 403),
+        ("/admin/x?q=attack", 200),
+        ("/administrator?q=attack", 403),
+    ] {
+        assert_eq!(client.get(path).await.status, status, "{path}");
+    }
+}
+
+#[tokio::test]
+async fn rules_are_followed_and_broken_ones_change_nothing() {
+    let (origin, dir) = (Origin::start("v1").await, Dir::new());
+    let config = guarded(origin.address, &policy(&dir, RULES, ""));
+    let edge = Edge::start_in(dir, &config).await;
+    let http = edge.address("http").await;
+    assert_eq!(get(http, "/?q=assault").await.status, 200);
+    edge.dir.write("rules.conf", &RULES.replace("@contains attack", "@contains assault"));
+    eventually("the new rule", || async {
+        (get(http, "/?q=assault").await.status == 403).then_some(())
+    })
+    .await;
+    assert_eq!(get(http, "/?q=attack").await.status, 200);
+    // A rule nobody can read: the old ones stay, and the place is told.
+    edge.dir.write("rules.conf", "\n\nSecRule ARGS \"@frobnicate x\" \"id:1,phase:2,deny\"\n");
+    let refused = edge.api().reload().await;
+    assert_eq!(refused.status, 422);
+    assert!(
+        refused.text().contains("rules.conf:3") && refused.text().contains("frobnicate"),
+        "{}",
+        refused.text()
+    );
+    assert_eq!(get(http, "/?q=assault").await.status, 403);
+}
+
+/// The Core Rule Set beside the project, if this is a checkout that has it.
+fn core_rule_set() -> Option<PathBuf> {
+    let shared = std::env::var_os("TIDEGATE_SHARED").map(PathBuf::from);
+    let beside = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared");
+    let rules = shared.unwrap_or(beside).join("crs4/rules");
+    if !rules.is_dir() {
+        eprintln!("skipped: no Core Rule Set beside the project");
+    }
+    rules.is_dir().then_some(rules)
+}
+
+#[tokio::test]
+async fn the_core_rule_set_stops_textbook_attacks_and_no_ordinary_request() {
+    let Some(rules) = core_rule_set() else { return };
+    let (origin, dir) = (Origin::start("v1").await, Dir::new());
+    let setup = rules.with_file_name("crs-setup.conf.example");
+    let config = guarded(
+        origin.address,
+        &format!("\n[waf.strict]\nrules = [{setup:?}, \"{}/*.conf\"]\n", rules.display()),
+    );
+    let edge = Edge::start_in(dir, &config).await;
+    let mut client = Client::http1(edge.address("http").await);
+    let browser = [
+        ("user-agent", "Mozilla/5.0 (X11; Linux x86_64; rv:128.0) Gecko/20100101 Firefox/128.0"),
+        ("accept", "text/html,application/xhtml+xml"),
+    ];
+    for path in [
+        "/?id=1%27%20OR%20%271%27=%271",
+        "/?q=%3Cscript%3Ealert(1)%3C/script%3E",
+        "/?file=../../../../etc/passwd",
+        "/?cmd=;cat%20/etc/passwd",
+    ] {
+        let reply = client.send(with_headers("GET", path, &browser, "")).await;
+        reply.assert_refused(403, reasons::WAF_BLOCKED);
+    }
+    for path in ["/", "/shop/item-5?ref=mail&sort=price", "/search?q=summer+dresses+size+40"] {
+        let reply = client.send(with_headers("GET", path, &browser, "")).await;
+        assert_eq!(reply.status, 200, "{path}");
+    }
+    let json = [browser[0], browser[1], ("content-type", "application/json")];
+    let order = r#"{"items": [{"sku": "A-1", "count": 2}], "note": "by 5 o'clock, please"}"#;
+    assert_eq!(client.send(with_headers("POST", "/orders", &json, order)).await.status, 200);
+    assert_eq!(client.send(request("GET", "/", "")).await.status, 200, "a bare request scores low");
+}

@@ -1,0 +1,237 @@
+//! Request and response bodies.
+
+use super::Transaction;
+use crate::{
+    body::{json, multipart, urlencoded, xml},
+    report::{Limit, Verdict},
+    seclang::{Bodies, Collection},
+};
+
+impl Transaction<'_> {
+    /// The request body and phase 2. An empty body is told with an empty slice.
+    pub fn request_body(&mut self, body: &[u8]) -> Verdict {
+        self.begin_request_body(body);
+        loop {
+            if let Some(verdict) = self.advance(u64::MAX) {
+                return verdict;
+            }
+        }
+    }
+
+    /// Takes the request body apart and begins phase 2, which [`advance`](Self::advance) then
+    /// evaluates piece by piece.
+    pub fn begin_request_body(&mut self, body: &[u8]) {
+        if self.is_on() && self.request_bodies && self.verdict.is_pass() {
+            self.read_body(body);
+        }
+        self.begin(1);
+    }
+
+    fn read_body(&mut self, body: &[u8]) {
+        let multipart = self.processor == Some(Bodies::Multipart);
+        let limits = &self.policy.options.limits;
+        let (most, limit) = if multipart {
+            (limits.body_with_files, Limit::BodyWithFiles)
+        } else {
+            (limits.body, Limit::Body)
+        };
+        let looked_at = if body.len() > most {
+            self.beyond(limit);
+            &body[..most]
+        } else {
+            body
+        };
+        if !body.is_empty() {
+            self.set(Collection::RequestBodyLength, body.len().to_string().as_bytes());
+        }
+        self.set(Collection::ReqbodyError, b"0");
+        self.set(Collection::ReqbodyProcessorError, b"0");
+        match self.processor {
+            Some(Bodies::Urlencoded) => self.urlencoded(looked_at),
+            Some(Bodies::Multipart) => self.multipart(looked_at),
+            Some(Bodies::Json) => self.json(looked_at),
+            Some(Bodies::Xml) => self.xml(looked_at),
+            None => {}
+        }
+        // XML and multipart are looked at in their parts, or names of elements and the content
+        // of files would be taken for data. The rules' own tests expect exactly this.
+        let whole =
+            self.force_body || !matches!(self.processor, Some(Bodies::Xml | Bodies::Multipart));
+        if whole {
+            self.set(Collection::RequestBody, looked_at);
+        }
+    }
+
+    fn urlencoded(&mut self, body: &[u8]) {
+        let form = urlencoded::parse(body, self.policy.rules.separator, &self.body_limits());
+        if form.invalid_encoding {
+            self.set(Collection::UrlencodedError, b"1");
+        }
+        self.arguments(Collection::ArgsPost, &form.arguments);
+        if form.over_limit {
+            self.beyond(Limit::Arguments);
+        }
+    }
+
+    fn json(&mut self, body: &[u8]) {
+        if body.is_empty() {
+            return;
+        }
+        match json::parse(body, &self.body_limits()) {
+            Ok(arguments) => self.arguments(Collection::ArgsPost, &arguments),
+            Err(error) => {
+                self.arguments(Collection::ArgsPost, &error.arguments);
+                match error.fault {
+                    json::Fault::Depth => self.beyond(Limit::Depth),
+                    json::Fault::Arguments => self.beyond(Limit::Arguments),
+                    _ => {}
+                }
+                self.body_error(&error.to_string());
+            }
+        }
+    }
+
+    fn xml(&mut self, body: &[u8]) {
+        if body.is_empty() {
+            return;
+        }
+        let (read, error) = match xml::parse(body, &self.body_limits()) {
+            Ok(read) => (read, None),
+            Err(error) => {
+                let what = error.to_string();
+                if error.is_limit() {
+                    self.beyond(Limit::Depth);
+                }
+                (error.read, Some(what))
+            }
+        };
+        self.set(Collection::XmlText, &read.text);
+        for attribute in &read.attributes {
+            let name = self.texts.add(b"");
+            let value = self.texts.add(attribute);
+            self.store.add(Collection::XmlAttributes, name, value);
+        }
+        if let Some(what) = error {
+            self.body_error(&what);
+        }
+    }
+
+    fn multipart(&mut self, body: &[u8]) {
+        if body.is_empty() {
+            return;
+        }
+        let read = multipart::parse(&self.content_type, body, &self.body_limits());
+        if read.no_files_length > self.policy.options.limits.body {
+            self.beyond(Limit::Body);
+        }
+        if read.over_limit {
+            self.beyond(Limit::Parts);
+        }
+        self.arguments(Collection::ArgsPost, &read.arguments);
+        let mut sizes = 0;
+        for file in &read.files {
+            let field = self.texts.add(&file.field);
+            let filename = self.texts.add(&file.filename);
+            let size = self.texts.add(file.content.len().to_string().as_bytes());
+            sizes += file.content.len();
+            self.store.add(Collection::Files, field, filename);
+            self.store.add(Collection::FilesNames, field, field);
+            self.store.add(Collection::FilesSizes, field, size);
+        }
+        self.set(Collection::FilesCombinedSize, sizes.to_string().as_bytes());
+        for part in &read.part_headers {
+            let name = self.texts.add(&part.part);
+            for line in &part.lines {
+                let line = self.texts.add(line.trim_ascii_end());
+                self.store.add(Collection::MultipartPartHeaders, name, line);
+            }
+        }
+        if let Some(name) = read.names.last() {
+            self.set(Collection::MultipartName, name);
+        }
+        if let Some(filename) = read.filenames.last() {
+            self.set(Collection::MultipartFilename, filename);
+        }
+        let flags = read.flags;
+        for (collection, flag) in [
+            (Collection::MultipartBoundaryQuoted, flags.boundary_quoted),
+            (Collection::MultipartBoundaryWhitespace, flags.boundary_whitespace),
+            (Collection::MultipartDataBefore, flags.data_before),
+            (Collection::MultipartDataAfter, flags.data_after),
+            (Collection::MultipartHeaderFolding, flags.header_folding),
+            (Collection::MultipartLfLine, flags.lf_line),
+            (Collection::MultipartCrlfLfLines, flags.crlf_lf_lines()),
+            (Collection::MultipartMissingSemicolon, flags.missing_semicolon),
+            (Collection::MultipartSemicolonMissing, flags.missing_semicolon),
+            (Collection::MultipartInvalidQuoting, flags.invalid_quoting),
+            (Collection::MultipartInvalidPart, flags.invalid_part),
+            (Collection::MultipartInvalidHeaderFolding, flags.invalid_header_folding),
+            (Collection::MultipartFileLimitExceeded, flags.file_limit_exceeded),
+            (Collection::MultipartStrictError, flags.strict_error()),
+        ] {
+            self.set(collection, if flag { b"1" } else { b"0" });
+        }
+        self.set(
+            Collection::MultipartUnmatchedBoundary,
+            flags.unmatched_boundary.to_string().as_bytes(),
+        );
+        if let Some(fault) = read.fault {
+            self.body_error(&fault.to_string());
+        }
+    }
+
+    fn body_error(&mut self, what: &str) {
+        self.beyond(Limit::Malformed);
+        self.set(Collection::ReqbodyError, b"1");
+        self.set(Collection::ReqbodyProcessorError, b"1");
+        self.set(Collection::ReqbodyErrorMsg, what.as_bytes());
+        self.set(Collection::ReqbodyProcessorErrorMsg, what.as_bytes());
+    }
+
+    /// The status and protocol of the response.
+    pub fn response_line(&mut self, protocol: &[u8], status: u16) {
+        self.set(Collection::ResponseStatus, status.to_string().as_bytes());
+        self.set(Collection::ResponseProtocol, protocol);
+        let line = [protocol, b" ", status.to_string().as_bytes()].concat();
+        self.set(Collection::StatusLine, &line);
+    }
+
+    /// One header of the response.
+    pub fn response_header(&mut self, name: &[u8], value: &[u8]) {
+        let key = self.texts.add(name);
+        let text = self.texts.add(value);
+        self.store.add(Collection::ResponseHeaders, key, text);
+        if name.eq_ignore_ascii_case(b"content-type") {
+            let kind = value.split(|&b| b == b';').next().unwrap_or_default().trim_ascii();
+            self.set(Collection::ResponseContentType, kind);
+            let kind = kind.to_ascii_lowercase();
+            self.response_is_text = self.policy.rules.response_types.contains(&kind);
+        } else if name.eq_ignore_ascii_case(b"content-length") {
+            self.set(Collection::ResponseContentLength, value);
+        }
+    }
+
+    /// The end of the response's head, and phase 3.
+    pub fn response_headers(&mut self) -> Verdict {
+        self.run(2)
+    }
+
+    /// Whether a response with the headers told so far has its body looked at.
+    #[must_use]
+    pub fn wants_response_body(&self) -> bool {
+        self.is_on() && self.response_bodies && self.response_is_text
+    }
+
+    /// The response body, decoded, and phase 4.
+    pub fn response_body(&mut self, body: &[u8]) -> Verdict {
+        if self.wants_response_body() {
+            let most = self.policy.options.limits.response_body;
+            if body.len() > most {
+                self.beyond(Limit::ResponseBody);
+            }
+            self.set(Collection::ResponseBody, &body[..body.len().min(most)]);
+            self.set(Collection::ResponseContentLength, body.len().to_string().as_bytes());
+        }
+        self.run(3)
+    }
+}

@@ -1,0 +1,253 @@
+//! One rule against the transaction.
+
+use super::{
+    Transaction,
+    store::{Label, Value},
+    texts::{Span, Text},
+};
+use crate::{
+    compile::{Exclusion, Link, Rule},
+    operator::{Found, Groups, Operator, Search},
+    report::MatchedValue,
+    seclang::Collection,
+};
+
+/// What is remembered of a rule while its links are evaluated.
+#[derive(Debug, Default)]
+pub(super) struct Progress {
+    pub(super) values: Vec<MatchedValue>,
+    pub(super) score: i64,
+}
+
+/// How many matched values a report has, and how much of each.
+const VALUES: usize = 8;
+const VALUE_BYTES: usize = 256;
+
+impl Transaction<'_> {
+    /// Whether all links of a rule match. Their `setvar`s are done as each of them does; the
+    /// rest of the actions are the caller's.
+    pub(super) fn rule(&mut self, rule: &Rule, index: usize, progress: &mut Progress) -> bool {
+        for (at, link) in rule.links.iter().enumerate() {
+            if at == 0 {
+                self.store.all_matched.clear();
+            }
+            if !self.link(rule, index, link, progress) {
+                return false;
+            }
+        }
+        true
+    }
+
+    fn link(&mut self, rule: &Rule, index: usize, link: &Link, progress: &mut Progress) -> bool {
+        let Some(operator) = &link.operator else {
+            progress.score += self.change(&link.changes, rule);
+            return true;
+        };
+        let mut expected = true;
+        if let (Some(bit), Some(group)) = (link.filter, link.group)
+            && self.filtering
+            && !self.group_allows(group, bit)
+        {
+            if !self.checking {
+                return false;
+            }
+            expected = false;
+        }
+        let expanded;
+        let argument = match operator.argument() {
+            None => &b""[..],
+            Some(argument) => match argument.literal() {
+                Some(text) => text,
+                None => {
+                    expanded = self.expand(argument, rule);
+                    &expanded
+                }
+            },
+        };
+        let compiled;
+        let operator = match &**operator {
+            Operator::PatternOf(_) => {
+                compiled = match self.policy.pattern_of(argument) {
+                    Some(pattern) => Operator::Pattern(pattern),
+                    None => return false,
+                };
+                &compiled
+            }
+            other => other,
+        };
+        let mut matched = false;
+        let mut test =
+            Test { rule, index, link, operator, argument, expected, groups: Groups::new() };
+        for watch in &*link.watches {
+            let mut values = std::mem::take(&mut self.values);
+            values.clear();
+            self.store.values(
+                &self.texts,
+                &self.policy.rules.names,
+                watch.collection,
+                &watch.pick,
+                &mut values,
+            );
+            if watch.count {
+                let span = self.texts.push(values.len().to_string().as_bytes());
+                values.clear();
+                values.push(Value { name: Label::None, span, text: None });
+            }
+            for value in &values {
+                if !watch.count && self.is_excluded(&test, watch.collection, *value) {
+                    continue;
+                }
+                matched |= self.value(&mut test, watch.collection, watch.count, *value, progress);
+            }
+            self.values = values;
+        }
+        matched
+    }
+
+    fn is_excluded(&self, test: &Test<'_>, collection: Collection, value: Value) -> bool {
+        if test.link.exclusions.is_empty() && self.removed_targets.is_empty() {
+            return false;
+        }
+        let name = match value.name {
+            Label::None => &b""[..],
+            Label::Span(span) => self.texts.bytes(span),
+            Label::Slot(slot) => self.policy.rules.names.shown(slot),
+        };
+        let covers = |exclusion: &Exclusion| exclusion.covers(collection, name);
+        test.link.exclusions.iter().any(covers)
+            || self
+                .removed_targets
+                .iter()
+                .any(|(rules, targets)| rules.contains(test.index) && targets.iter().any(covers))
+    }
+
+    /// Tests a value behind the link's transformations, or behind each of them.
+    fn value(
+        &mut self,
+        test: &mut Test<'_>,
+        collection: Collection,
+        count: bool,
+        value: Value,
+        progress: &mut Progress,
+    ) -> bool {
+        let chain = &*self.policy.rules.chains[test.link.chain as usize];
+        if chain.is_empty() && (value.text.is_none() || test.link.filter.is_none()) {
+            return self.test(test, collection, count, value, None, value.span, progress);
+        }
+        let mut text = match value.text {
+            Some(text) => text,
+            None => self.texts.add_span(value.span),
+        };
+        if !test.link.multi_match {
+            let text = self.texts.chain(text, chain);
+            return self.test(
+                test,
+                collection,
+                count,
+                value,
+                Some(text),
+                self.texts.span(text),
+                progress,
+            );
+        }
+        let span = self.texts.span(text);
+        let mut matched = self.test(test, collection, count, value, Some(text), span, progress);
+        for &transformation in chain {
+            let next = self.texts.step(text, transformation);
+            if next != text {
+                text = next;
+                let span = self.texts.span(text);
+                matched |= self.test(test, collection, count, value, Some(text), span, progress);
+            }
+        }
+        matched
+    }
+
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "one value, seen before and behind its transformations"
+    )]
+    fn test(
+        &mut self,
+        test: &mut Test<'_>,
+        collection: Collection,
+        count: bool,
+        value: Value,
+        text: Option<Text>,
+        span: Span,
+        progress: &mut Progress,
+    ) -> bool {
+        let mut expected = test.expected;
+        if let (Some(bit), Some(text)) = (test.link.filter, text)
+            && self.filtering
+        {
+            let hits = self.texts.hits(text, &self.policy.rules.prefilter);
+            if hits[(bit / 64) as usize] & (1 << (bit % 64)) == 0 {
+                if !self.checking {
+                    return false;
+                }
+                expected = false;
+            }
+        }
+        let bytes = self.texts.bytes(span);
+        self.work += bytes.len() as u64 + 16;
+        let search = Search { text: bytes, argument: test.argument, capture: test.link.capture };
+        let found = match test.operator.test(&search, &mut test.groups) {
+            Found::Yes => true,
+            Found::No => false,
+            Found::GaveUp => {
+                self.gave_up();
+                return false;
+            }
+        };
+        if found && !expected {
+            self.missed.push(test.rule.id);
+        }
+        if found == test.link.negated {
+            return false;
+        }
+        if test.link.capture && found {
+            self.keep_groups(span, &test.groups);
+        }
+        self.matched(test, collection, count, value, span, progress);
+        true
+    }
+
+    /// A value matched: what macros see of it, its `setvar`s, and the report.
+    fn matched(
+        &mut self,
+        test: &Test<'_>,
+        collection: Collection,
+        count: bool,
+        value: Value,
+        span: Span,
+        progress: &mut Progress,
+    ) {
+        let name = self.full_name(collection, count, value.name);
+        self.store.matched = Some((name, span));
+        self.store.all_matched.push((name, span));
+        if progress.values.len() < VALUES && test.rule.log {
+            let bytes = self.texts.bytes(span);
+            let masked = self.is_sanitised(test.rule, collection, value);
+            let shown = &bytes[..bytes.len().min(VALUE_BYTES)];
+            progress.values.push(MatchedValue {
+                variable: self.texts.bytes(name).to_vec(),
+                value: if masked { vec![b'*'; shown.len()] } else { shown.to_vec() },
+                cut: bytes.len() > VALUE_BYTES,
+            });
+        }
+        progress.score += self.change(&test.link.changes, test.rule);
+    }
+}
+
+/// A link's operator with its argument, applied to values.
+struct Test<'a> {
+    rule: &'a Rule,
+    index: usize,
+    link: &'a Link,
+    operator: &'a Operator,
+    argument: &'a [u8],
+    /// Whether the prefilter allows the link at all; a match that it does not is its fault.
+    expected: bool,
+    groups: Groups,
+}

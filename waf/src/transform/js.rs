@@ -1,0 +1,48 @@
+//! `jsDecode`: the escapes of JavaScript strings.
+
+use memchr::memchr;
+
+use super::bytes::{control_escape, hex_pair, hex_quad, narrow, octal};
+
+/// Decodes `\u0041`, `\x41`, `\101` and `\n`; any other escaped byte stands for
+/// itself, and a backslash at the very end stays.
+pub(super) fn decode(input: &[u8]) -> Option<Vec<u8>> {
+    let first = memchr(b'\\', input)?;
+    let mut output = Vec::with_capacity(input.len());
+    output.extend_from_slice(&input[..first]);
+    let mut rest = &input[first..];
+    while let [byte, tail @ ..] = rest {
+        if *byte != b'\\' || tail.is_empty() {
+            output.push(*byte);
+            rest = tail;
+            continue;
+        }
+        let (decoded, used) = escape(tail);
+        output.push(decoded);
+        rest = &tail[used..];
+    }
+    Some(output)
+}
+
+/// The byte that an escape stands for and how many bytes after the backslash it
+/// takes; `tail` is not empty.
+fn escape(tail: &[u8]) -> (u8, usize) {
+    let letter = tail[0];
+    if letter == b'u'
+        && let Some(code) = hex_quad(&tail[1..])
+    {
+        return (narrow(code), 5);
+    }
+    if letter == b'x'
+        && let Some(byte) = hex_pair(&tail[1..])
+    {
+        return (byte, 3);
+    }
+    match octal(tail) {
+        Some((value, digits)) => match u8::try_from(value) {
+            Ok(byte) => (byte, digits),
+            Err(_) => ((value / 8) as u8, 2), // `\400` is `\40` and a digit
+        },
+        None => (control_escape(letter).unwrap_or(letter), 1),
+    }
+}

@@ -1,0 +1,160 @@
+//! What a policy changes about the same rules.
+
+mod support;
+
+use support::{Request, load, policy};
+use tidegate_waf::{
+    Cause, Collection, Exclude, ExcludeTarget, Limit, Limits, Mode, OnLimit, PathRule, Policy,
+    PolicyOptions, Prefiltering, RuleChoice, Verdict,
+};
+
+const SCORING: &str = "\
+SecRule &TX:inbound_anomaly_score_threshold \"@eq 0\" \"id:1,phase:1,pass,nolog,setvar:tx.inbound_anomaly_score_threshold=5\"
+SecAction \"id:2,phase:1,pass,nolog,setvar:tx.blocking_paranoia_level=1,setvar:tx.inbound_anomaly_score_threshold=1000\"
+SecRule ARGS \"@contains bad\" \"id:11,phase:2,pass,tag:'attack',tag:'paranoia-level/1',setvar:tx.score=+5\"
+SecRule ARGS \"@contains odd\" \"id:12,phase:2,pass,tag:'paranoia-level/3',setvar:tx.score=+5\"
+SecRule TX:score \"@ge %{tx.inbound_anomaly_score_threshold}\" \"id:99,phase:2,deny\"
+";
+
+fn exclude(
+    rules: RuleChoice,
+    target: Option<ExcludeTarget>,
+    path: Option<PathRule>,
+) -> PolicyOptions {
+    PolicyOptions { exclusions: vec![Exclude { rules, target, path }], ..PolicyOptions::default() }
+}
+
+#[test]
+fn thresholds_and_paranoia_of_the_policy_win() {
+    let options = |threshold, paranoia| PolicyOptions {
+        inbound_threshold: threshold,
+        paranoia,
+        ..PolicyOptions::default()
+    };
+    let bad = Request::get("/?a=bad");
+    assert!(bad.run(&policy(SCORING, options(None, None))).1.is_pass());
+    let strict = policy(SCORING, options(Some(5), Some(1)));
+    assert_eq!(bad.run(&strict).1, Verdict::Deny { status: 403, cause: Cause::Rule(99) });
+    let odd = Request::get("/?a=odd");
+    assert_eq!(odd.ids(&strict), [0; 0]);
+    assert_eq!(odd.ids(&policy(SCORING, options(Some(5), Some(3)))), [12, 99]);
+    assert!(Policy::new(load(SCORING).unwrap(), options(None, Some(5))).is_err());
+}
+
+#[test]
+fn detect_tells_what_block_would_do() {
+    let options = PolicyOptions {
+        mode: Mode::Detect,
+        inbound_threshold: Some(5),
+        ..PolicyOptions::default()
+    };
+    let policy = policy(SCORING, options);
+    let (transaction, verdict) = Request::get("/?a=bad").run(&policy);
+    assert!(verdict.is_pass());
+    assert_eq!(*transaction.would_be(), Verdict::Deny { status: 403, cause: Cause::Rule(99) });
+}
+
+#[test]
+fn exclusions_are_by_id_tag_target_pattern_and_path() {
+    let ids =
+        |options: PolicyOptions, target: &str| Request::get(target).ids(&policy(SCORING, options));
+    assert_eq!(ids(exclude(RuleChoice::Ids(11, 11), None, None), "/?a=bad"), [0; 0]);
+    assert_eq!(ids(exclude(RuleChoice::Tag("attack".into()), None, None), "/?a=bad"), [0; 0]);
+    let named = || Some(ExcludeTarget::Named(Collection::Args, "A".into()));
+    assert_eq!(ids(exclude(RuleChoice::All, named(), None), "/?a=bad"), [0; 0]);
+    assert_eq!(ids(exclude(RuleChoice::All, named(), None), "/?b=bad"), [11]);
+    let matching = Some(ExcludeTarget::Matching(Collection::Args, "^wp_.*$".into()));
+    let options =
+        exclude(RuleChoice::Ids(11, 12), matching, Some(PathRule::Prefix("/blog/".into())));
+    assert_eq!(ids(options.clone(), "/blog/x?wp_title=bad"), [0; 0]);
+    assert_eq!(ids(options.clone(), "/blog/x?title=bad"), [11]);
+    assert_eq!(ids(options, "/shop/x?wp_title=bad"), [11]);
+    let broken =
+        exclude(RuleChoice::All, Some(ExcludeTarget::Matching(Collection::Args, "(".into())), None);
+    assert!(Policy::new(load(SCORING).unwrap(), broken).is_err());
+}
+
+#[test]
+fn a_limit_ends_in_the_outcome_it_is_given() {
+    let form: &[(&str, &str)] = &[("Content-Type", "application/x-www-form-urlencoded")];
+    let json: &[(&str, &str)] = &[("Content-Type", "application/json")];
+    let deep = "[".repeat(600) + &"]".repeat(600);
+    let many = "a=1&".repeat(2_000);
+    let large = vec![b'x'; 200 << 10];
+    for (kind, body, limit, status) in [
+        (form, many.as_bytes(), Limit::Arguments, 400),
+        (json, deep.as_bytes(), Limit::Depth, 400),
+        (form, large.as_slice(), Limit::Body, 413),
+        (json, b"{\"a\":", Limit::Malformed, 400),
+    ] {
+        let request = Request::post("/", kind, body);
+        let block = policy(SCORING, PolicyOptions::default());
+        let (transaction, verdict) = request.run(&block);
+        assert_eq!(verdict, Verdict::Deny { status, cause: Cause::Limit(limit) });
+        assert!(transaction.limits_hit().contains(&limit));
+
+        let detect =
+            policy(SCORING, PolicyOptions { mode: Mode::Detect, ..PolicyOptions::default() });
+        let (transaction, verdict) = request.run(&detect);
+        assert!(verdict.is_pass());
+        assert_eq!(*transaction.would_be(), Verdict::Deny { status, cause: Cause::Limit(limit) });
+
+        let pass = OnLimit::Pass;
+        let limits = Limits {
+            on_arguments: pass,
+            on_depth: pass,
+            on_body: pass,
+            on_malformed: pass,
+            ..Limits::default()
+        };
+        let lenient = policy(SCORING, PolicyOptions { limits, ..PolicyOptions::default() });
+        assert!(request.run(&lenient).1.is_pass(), "{limit:?}");
+    }
+}
+
+#[test]
+fn work_is_counted_and_bounded() {
+    let rules: String = (1..200)
+        .map(|id| format!("SecRule ARGS \"@rx (?:a|b)c{id}$\" \"id:{id},phase:2,pass,t:lowercase,t:removeNulls\"\n"))
+        .collect();
+    let limits = Limits { work: 100_000, ..Limits::default() };
+    let options =
+        PolicyOptions { limits, prefiltering: Prefiltering::Off, ..PolicyOptions::default() };
+    let policy = policy(&rules, options);
+    let form: &[(&str, &str)] = &[("Content-Type", "application/x-www-form-urlencoded")];
+    let body = format!("a={}", "x".repeat(50_000));
+    let (_, verdict) = Request::post("/", form, body.as_bytes()).run(&policy);
+    assert_eq!(verdict, Verdict::Deny { status: 503, cause: Cause::Limit(Limit::Work) });
+    assert!(Request::post("/", form, b"a=x").run(&policy).1.is_pass());
+}
+
+#[test]
+fn a_body_can_be_evaluated_in_pieces() {
+    let rules: String = (1..50)
+        .map(|id| format!("SecRule ARGS \"@streq x{id}\" \"id:{id},phase:2,pass\"\n"))
+        .collect();
+    let policy = policy(&rules, PolicyOptions::default());
+    let mut transaction =
+        tidegate_waf::Transaction::new(&policy, &tidegate_waf::Connection::default());
+    transaction.request_line(b"POST", b"/", b"HTTP/1.1");
+    transaction.request_header(b"Content-Type", b"application/x-www-form-urlencoded");
+    assert!(transaction.request_headers().is_pass());
+    transaction.begin_request_body(b"a=x49");
+    let mut pieces = 1;
+    while transaction.advance(100).is_none() {
+        pieces += 1;
+    }
+    assert!(pieces > 5, "{pieces}");
+    assert_eq!(transaction.matches().len(), 1);
+}
+
+#[test]
+fn the_policies_of_one_ruleset_share_it() {
+    let rules = load(SCORING).unwrap();
+    let one = Policy::new(rules.clone(), PolicyOptions::default()).unwrap();
+    let two =
+        Policy::new(rules.clone(), PolicyOptions { paranoia: Some(1), ..PolicyOptions::default() })
+            .unwrap();
+    assert_eq!((one.rules_in_force(), two.rules_in_force()), (5, 4));
+    assert!(std::sync::Arc::ptr_eq(one.rules(), two.rules()));
+}
