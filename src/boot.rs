@@ -335,27 +335,33 @@ async fn take_service(
 ) -> Result<Option<UnixListener>, Denied> {
     first_checks(edge).await;
     let ready = tokio::task::spawn_blocking(move || takeover.ready()).await;
-    match ready {
-        Ok(Ok(())) => tracing::info!("took over from the process before"),
-        Ok(Err(Denied::Gone(error))) => {
-            tracing::warn!(%error, "the process before is gone; this one serves");
-        }
+    let gone = match ready {
+        Ok(Ok(())) => None,
+        Ok(Err(Denied::Gone(error))) => Some(error),
         Ok(Err(denied)) => return Err(denied),
         Err(_) => return Err(Denied::Kept), // it panicked: nothing was said
+    };
+    let successors = await_successors_socket(state).await;
+    match gone {
+        None => tracing::info!("took over from the process before"),
+        Some(error) => tracing::warn!(%error, "the process before is gone; this one serves"),
     }
-    // The process before may still be letting go of it.
-    for _ in 0..50 {
-        if let Ok(listener) = listen_for_successors(state) {
-            return Ok(Some(listener));
+    Ok(successors)
+}
+
+/// The process before may still be letting go of the socket for the next in line.
+async fn await_successors_socket(state: &Path) -> Option<UnixListener> {
+    let mut tries = 50;
+    loop {
+        match listen_for_successors(state) {
+            Ok(listener) => return Some(listener),
+            Err(_) if tries > 0 => tries -= 1,
+            Err(error) => {
+                tracing::error!("no upgrade of this process is possible: {error:#}");
+                return None;
+            }
         }
         tokio::time::sleep(Duration::from_millis(100)).await;
-    }
-    match listen_for_successors(state) {
-        Ok(listener) => Ok(Some(listener)),
-        Err(error) => {
-            tracing::error!("no upgrade of this process is possible: {error:#}");
-            Ok(None)
-        }
     }
 }
 

@@ -164,9 +164,14 @@ impl Job {
     }
 
     fn adopt(&self, held: Arc<Held>, authority: String) {
+        {
+            // First, or a status would show the certificate beside the failure before it.
+            let mut state = self.inner.state.lock();
+            state.attempts.remove(&self.name);
+            state.authorities.insert(self.name.clone(), authority);
+        }
         // Even if another CA dated it earlier: it is the one that was ordered now.
         self.inner.managed.replace(Origin::Acme, &self.name, &held);
-        self.inner.state.lock().authorities.insert(self.name.clone(), authority);
         drive::show(&self.inner);
     }
 

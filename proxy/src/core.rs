@@ -303,6 +303,10 @@ impl Core {
             listener.stop(how);
         }
         let end = Instant::now() + deadline;
+        for listener in &listeners {
+            // The deadline holds for the last connections, too.
+            let _ = tokio::time::timeout_at(end, listener.stopped()).await;
+        }
         while self.open.load(Relaxed) > 0 && Instant::now() < end {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }

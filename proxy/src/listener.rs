@@ -14,7 +14,7 @@ use crate::{
 };
 use arc_swap::ArcSwap;
 use parking_lot::Mutex;
-use socket2::{Domain, Protocol, Socket, Type};
+use socket2::{Domain, Protocol, SockFilter, SockRef, Socket, Type};
 use std::{
     io,
     net::{SocketAddr, TcpListener},
@@ -175,6 +175,11 @@ impl Listener {
         self.accepting.send_replace(how);
         self.drainer.drain();
     }
+
+    /// Waits for the end of the accept loops after [`stop`](Self::stop).
+    pub(crate) async fn stopped(&self) {
+        self.accepting.closed().await;
+    }
 }
 
 /// Accepts connections from one socket on the calling worker until told to stop.
@@ -197,11 +202,7 @@ pub(crate) async fn accept(
         let told = *accepting.borrow_and_update();
         if told != Accepting::Yes {
             if told == Accepting::Removed {
-                while let Ok(Ok(accepted)) =
-                    tokio::time::timeout(Duration::ZERO, socket.accept()).await
-                {
-                    admit(&core, &worker, &listener, accepted);
-                }
+                take_last(&socket, |accepted| admit(&core, &worker, &listener, accepted)).await;
             }
             return;
         }
@@ -220,6 +221,31 @@ pub(crate) async fn accept(
             },
             _ = accepting.changed() => {}
         }
+    }
+}
+
+/// A handshake that has begun is over within this time, or its client is far away.
+const HANDSHAKE: Duration = Duration::from_millis(100);
+
+/// Takes the connections that are under way to a socket about to be closed. Closing resets those
+/// in its queue, so first no new one is let in: a filter drops their SYN, and the client's next
+/// try finds nobody.
+async fn take_last(
+    socket: &tokio::net::TcpListener,
+    mut take: impl FnMut((TcpStream, SocketAddr)),
+) {
+    // Classic BPF over the TCP header: the flags are its byte 13, SYN is 2.
+    let no_syn = [
+        SockFilter::new(0x30, 0, 0, 13),       // A = byte 13
+        SockFilter::new(0x45, 0, 1, 2),        // if A & 2
+        SockFilter::new(0x06, 0, 0, 0),        // then drop
+        SockFilter::new(0x06, 0, 0, u32::MAX), // else take whole
+    ];
+    let filtered = SockRef::from(socket).attach_filter(&no_syn);
+    let patience = if filtered.is_ok() { HANDSHAKE } else { Duration::ZERO };
+    let end = tokio::time::Instant::now() + patience;
+    while let Ok(Ok(accepted)) = tokio::time::timeout_at(end, socket.accept()).await {
+        take(accepted);
     }
 }
 

@@ -95,6 +95,37 @@ async fn a_faulty_file_changes_nothing_and_every_fault_is_told() {
 }
 
 #[tokio::test]
+async fn a_listener_that_goes_cuts_nobody_who_is_just_arriving() {
+    let edge = Edge::start(&says("all")).await;
+    for round in 0..4 {
+        edge.reload(&(listener("second") + &says("all"))).await;
+        let second = edge.address("second").await;
+        // Every request on a connection of its own: somebody is always in the queue.
+        let mut arriving = tokio::task::JoinSet::new();
+        for _ in 0..8 {
+            arriving.spawn(async move {
+                let mut answered = 0;
+                loop {
+                    let Ok(stream) = tokio::net::TcpStream::connect(second).await else {
+                        return answered;
+                    };
+                    let said = crate::support::raw::last_words(stream).await;
+                    assert!(said.starts_with(b"HTTP/1.1 200"), "cut after {answered} answers");
+                    answered += 1;
+                }
+            });
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        edge.reload(&says(&format!("round {round}"))).await;
+        let mut answered = 0;
+        while let Some(client) = arriving.join_next().await {
+            answered += client.unwrap();
+        }
+        assert!(answered > 0);
+    }
+}
+
+#[tokio::test]
 async fn listeners_come_and_go() {
     let edge = Edge::start(&says("all")).await;
     let first = edge.address("http").await;

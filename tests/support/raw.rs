@@ -188,6 +188,15 @@ impl RawClient {
     }
 }
 
+/// Asks for `/` and for the end of the connection, and gives what came until then.
+pub async fn last_words(mut stream: TcpStream) -> Vec<u8> {
+    let request = b"GET / HTTP/1.1\r\nHost: app.test\r\nConnection: close\r\n\r\n";
+    let _ = stream.write_all(request).await; // a reset shows in what was read
+    let mut said = Vec::new();
+    let _ = within("an answer or the end", stream.read_to_end(&mut said)).await;
+    said
+}
+
 /// Sends `bytes` on a connection of its own and returns everything that came until the peer
 /// closed.
 pub async fn exchange(address: SocketAddr, bytes: impl AsRef<[u8]>) -> Vec<u8> {

@@ -2,12 +2,14 @@
 //!
 //! Blocking, paranoia 1, one thread, the requests of `crs4/requests`; request phases only,
 //! then with a small response and logging. The figure is the median of batches, in
-//! microseconds a request. With `BENCH_PARANOIA=4` and the like at another level.
+//! microseconds a request. `BENCH_PARANOIA=4` and the like measure another level,
+//! `BENCH_FILES="a.http b.http"` more requests, `BENCH_RELOADS=1000` the memory of reloads.
 
-use std::{hint::black_box, path::PathBuf, time::Instant};
+use std::{hint::black_box, path::PathBuf, sync::Arc, time::Instant};
 
 use tidegate_waf::{
-    Connection, Disk, Interner, Policy, PolicyOptions, Prefiltering, Ruleset, Transaction,
+    Connection, Disk, Faults, Interner, Memory, Policy, PolicyOptions, Prefiltering, Ruleset,
+    Transaction,
 };
 
 #[path = "../examples/raw/mod.rs"]
@@ -29,13 +31,9 @@ fn main() {
     }
     let paranoia = std::env::var("BENCH_PARANOIA").ok().and_then(|p| p.parse().ok()).unwrap_or(1);
     let files = [crs.join("crs-setup.conf.example"), crs.join("rules/*.conf")];
-    let mut memory = tidegate_waf::Memory::default();
-    let text: String = files.iter().map(|f| format!("Include {}\n", f.display())).collect();
-    memory.0.insert("bench.conf".into(), text.into_bytes());
     let started = Instant::now();
     let interner = Interner::default();
-    let rules = match Ruleset::load(&Both(memory), &[std::path::Path::new("bench.conf")], &interner)
-    {
+    let rules = match load(&files, &interner) {
         Ok(rules) => rules,
         Err(faults) => return println!("{faults}"),
     };
@@ -46,6 +44,18 @@ fn main() {
         rules.prefilter_bytes() >> 10,
         resident()
     );
+    if let Some(reloads) = std::env::var("BENCH_RELOADS").ok().and_then(|n| n.parse::<u32>().ok()) {
+        for reload in 0..reloads {
+            // One that finds its patterns already compiled, one that compiles all.
+            black_box((
+                load(&files, &interner).is_ok(),
+                load(&files, &Interner::default()).is_ok(),
+            ));
+            if reload % 50 == 0 {
+                println!("reload {reload}, resident {} KiB", resident());
+            }
+        }
+    }
     for prefiltering in [Prefiltering::On, Prefiltering::Off] {
         let options = PolicyOptions {
             paranoia: Some(paranoia),
@@ -58,8 +68,12 @@ fn main() {
             "paranoia {paranoia}, {} rules in force, prefilter {prefiltering:?}",
             policy.rules_in_force()
         );
-        for name in ["get", "form", "json", "multipart", "attack"] {
-            let Ok(bytes) = std::fs::read(crs.join(format!("requests/{name}.http"))) else {
+        let extra = std::env::var("BENCH_FILES").unwrap_or_default();
+        let named = ["get", "form", "json", "multipart", "attack"]
+            .map(|name| crs.join(format!("requests/{name}.http")));
+        for path in named.into_iter().chain(extra.split_ascii_whitespace().map(PathBuf::from)) {
+            let name = path.file_stem().unwrap_or_default().display().to_string();
+            let Ok(bytes) = std::fs::read(&path) else {
                 continue;
             };
             let Some(request) = raw::Message::parse(&bytes) else { continue };
@@ -80,6 +94,13 @@ fn main() {
         }
     }
     println!("resident {} KiB", resident());
+}
+
+/// Loads the set-up and every file of rules.
+fn load(files: &[PathBuf; 2], interner: &Interner) -> Result<Arc<Ruleset>, Faults> {
+    let text: String = files.iter().map(|file| format!("Include {}\n", file.display())).collect();
+    let memory = Memory([("bench.conf".into(), text.into_bytes())].into());
+    Ruleset::load(&Both(memory), &[std::path::Path::new("bench.conf")], interner)
 }
 
 fn median(mut run: impl FnMut() -> u64) -> f64 {
@@ -114,7 +135,7 @@ fn resident() -> usize {
 }
 
 /// A file in memory that includes files on disk.
-struct Both(tidegate_waf::Memory);
+struct Both(Memory);
 
 impl tidegate_waf::Files for Both {
     fn read(&self, path: &std::path::Path) -> std::io::Result<Vec<u8>> {

@@ -47,3 +47,18 @@ pub use policy::{
 pub use report::{Cause, Escaped, Limit, Match, MatchedValue, Verdict};
 pub use seclang::{Collection, Disk, Fault, Faults, Files, Memory, Position};
 pub use transaction::{Connection, Transaction};
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rules_and_policies_are_shared_and_transactions_move_between_threads() {
+        fn shared<T: Send + Sync>() {}
+        fn moved<T: Send>() {}
+        shared::<Ruleset>();
+        shared::<Policy>();
+        shared::<Interner>();
+        moved::<Transaction<'_>>();
+    }
+}

@@ -59,7 +59,8 @@ fn crs3() -> Option<Arc<Ruleset>> {
 }
 
 fn block_at_one(rules: Arc<Ruleset>) -> Policy {
-    Policy::new(rules, PolicyOptions { paranoia: Some(1), ..PolicyOptions::default() }).unwrap()
+    Policy::new(rules, PolicyOptions { paranoia: Some(1), ..PolicyOptions::default() })
+        .expect("1 is a paranoia level")
 }
 
 const BROWSER: &[(&str, &str)] = &[

@@ -140,8 +140,9 @@ impl Pebble {
             .spawn()
             .unwrap();
         self.processes = vec![names, server];
-        await_port(acme);
-        await_port(dns_management);
+        for port in [acme, management, dns_management] {
+            await_port(port);
+        }
     }
 }
 

@@ -227,7 +227,7 @@ impl<'p> Transaction<'p> {
         self.audit
     }
 
-    /// Bytes that were looked at so far: what [`Limits::work`](crate::Limits::work) counts.
+    /// Bytes looked at and matches made so far: what [`Limits::work`](crate::Limits::work) counts.
     #[must_use]
     pub const fn work(&self) -> u64 {
         self.work + self.texts.work
