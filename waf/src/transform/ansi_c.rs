@@ -1,27 +1,11 @@
 //! `escapeSeqDecode`: the escapes of C strings.
 
-use memchr::memchr;
-
-use super::bytes::{control_escape, hex_pair, octal};
+use super::bytes::{control_escape, hex_pair, octal, unescape};
 
 /// Decodes `\n`, `\x41`, `\101` and their like; any other escaped byte stands for
 /// itself, and a backslash at the very end stays.
 pub(super) fn decode(input: &[u8]) -> Option<Vec<u8>> {
-    let first = memchr(b'\\', input)?;
-    let mut output = Vec::with_capacity(input.len());
-    output.extend_from_slice(&input[..first]);
-    let mut rest = &input[first..];
-    while let [byte, tail @ ..] = rest {
-        if *byte != b'\\' || tail.is_empty() {
-            output.push(*byte);
-            rest = tail;
-            continue;
-        }
-        let (decoded, used) = escape(tail);
-        output.push(decoded);
-        rest = &tail[used..];
-    }
-    Some(output)
+    unescape(input, escape)
 }
 
 /// The byte that an escape stands for and how many bytes after the backslash it

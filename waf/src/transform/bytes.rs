@@ -1,4 +1,7 @@
-//! Byte classes of the C locale, which the rule language's transformations mean.
+//! What several transformations share: byte classes of the C locale, which they mean, and
+//! backslash escapes.
+
+use memchr::memchr;
 
 /// `isspace` of the C locale: unlike `u8::is_ascii_whitespace`, with vertical tab.
 pub(super) fn is_space(byte: u8) -> bool {
@@ -71,4 +74,25 @@ pub(super) fn control_escape(letter: u8) -> Option<u8> {
         b'v' => 0x0b,
         _ => return None,
     })
+}
+
+/// Replaces every backslash and what it escapes by the byte that `escape` gives for what stands
+/// behind it (never nothing), with the number of bytes that takes. A backslash at the very end
+/// stays; `None` if there is none at all.
+pub(super) fn unescape(input: &[u8], escape: fn(&[u8]) -> (u8, usize)) -> Option<Vec<u8>> {
+    let first = memchr(b'\\', input)?;
+    let mut output = Vec::with_capacity(input.len());
+    output.extend_from_slice(&input[..first]);
+    let mut rest = &input[first..];
+    while let [byte, tail @ ..] = rest {
+        if *byte != b'\\' || tail.is_empty() {
+            output.push(*byte);
+            rest = tail;
+            continue;
+        }
+        let (decoded, used) = escape(tail);
+        output.push(decoded);
+        rest = &tail[used..];
+    }
+    Some(output)
 }
