@@ -174,14 +174,13 @@ mod tests {
     }
 
     proptest! {
+        // Without a query: one that is cut off may leave more to normalise.
         #[test]
-        fn the_help_is_accepted(path in "=?/[a-z./%é ?#~2eEfF]{0,20}") {
+        fn the_help_is_accepted(path in "=?/[a-z./%é ~2eEfF]{0,20}") {
             if let Err(InvalidPathPattern { help: Some(help), .. }) = path.parse::<PathPattern>()
                 && let Some((_, better)) = help.split_once("write `")
             {
                 let better = better.trim_end_matches('`');
-                // A query cut off may leave more to normalise.
-                prop_assume!(!path.contains(['?', '#']));
                 prop_assert!(better.parse::<PathPattern>().is_ok(), "{path} -> {better}");
             }
         }
