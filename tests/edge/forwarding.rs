@@ -17,6 +17,15 @@ async fn arrives(
     origin.only(path)
 }
 
+/// An edge that believes this machine and 10.0.0.0/8.
+async fn behind_proxies(origin: &Origin) -> Edge {
+    let config = listener("http")
+        + "trusted_proxies = [\"127.0.0.0/8\", \"10.0.0.0/8\"]\n"
+        + &service("app", &[("app", 100, origin.address)])
+        + &route("app");
+    Edge::start(&config).await
+}
+
 #[tokio::test]
 async fn forwarding_headers_of_strangers_are_replaced() {
     let origin = Origin::start("v1").await;
@@ -42,11 +51,7 @@ async fn forwarding_headers_of_strangers_are_replaced() {
 #[tokio::test]
 async fn forwarding_headers_of_trusted_proxies_are_continued() {
     let origin = Origin::start("v1").await;
-    let config = listener("http")
-        + "trusted_proxies = [\"127.0.0.0/8\", \"10.0.0.0/8\"]\n"
-        + &service("app", &[("app", 100, origin.address)])
-        + &route("app");
-    let edge = Edge::start(&config).await;
+    let edge = behind_proxies(&origin).await;
     let headers =
         [("x-forwarded-for", "6.6.6.6, 203.0.113.9, 10.1.1.1"), ("x-forwarded-proto", "https")];
     let seen = arrives(&edge, &origin, "/trusted", &headers).await;
@@ -64,11 +69,7 @@ async fn forwarding_headers_of_trusted_proxies_are_continued() {
 #[tokio::test]
 async fn the_forwarded_field_of_trusted_proxies_is_read_and_continued() {
     let origin = Origin::start("v1").await;
-    let config = listener("http")
-        + "trusted_proxies = [\"127.0.0.0/8\", \"10.0.0.0/8\"]\n"
-        + &service("app", &[("app", 100, origin.address)])
-        + &route("app");
-    let edge = Edge::start(&config).await;
+    let edge = behind_proxies(&origin).await;
     let headers = [("forwarded", "for=6.6.6.6, for=\"[2001:db8::9]:99\", for=10.1.1.1")];
     let seen = arrives(&edge, &origin, "/rfc7239", &headers).await;
     let chain = seen.header("forwarded").unwrap();
