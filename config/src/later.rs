@@ -10,6 +10,7 @@ pub(crate) fn key(key: &str) -> Option<String> {
         }
         "cache" => "caching is not part of this version; remove it",
         "source" => "the document is always owned by the file in this version; remove it",
+        // `[dns]` exists; of an upstream it would be discovery.
         "dns" | "discovery" | "resolver" => {
             "DNS discovery is not part of this version; list addresses in `endpoints`"
         }

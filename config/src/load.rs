@@ -15,10 +15,11 @@ pub struct Loaded {
     /// The validated configuration.
     pub config: Config,
     /// Every file read, each once, in the order it was met: `-c` files, includes,
-    /// `{ file = ".." }` references, the `ca` files of upstreams and the rules of WAF policies.
+    /// `{ file = ".." }` references, the `ca` files of upstreams, the rules of WAF policies,
+    /// address lists and databases.
     pub files: Vec<Source>,
-    /// Directories looked through by the globs of `include`: a new file there changes the
-    /// document, too.
+    /// Directories looked through by the globs of `include` and of address lists: a new file
+    /// there changes the document, too.
     pub directories: Vec<PathBuf>,
     /// The merged document as written: references are not replaced by what they refer to, and
     /// literal secrets and the values of headers are `***`.
@@ -79,6 +80,11 @@ fn read(
         let rules = policy.rules.files().unwrap_or_default();
         rules.iter().chain(&rule_files::data_files(&rules)).for_each(|path| files.note(path));
     }
+    for list in config.address_lists.values() {
+        list.directories().for_each(|directory| files.add_directory(directory));
+        list.files().unwrap_or_default().iter().for_each(|path| files.note_large(path));
+    }
+    config.geo.country.iter().chain(&config.geo.asn).for_each(|path| files.note_large(path));
     let (files, directories) = files.into_sources();
     Ok(Loaded { config, files, directories, document, warnings })
 }

@@ -1,6 +1,6 @@
-//! Finding the rule files of a WAF policy.
+//! Finding the files of WAF policies: rules, and lists of addresses.
 
-use crate::{WafRules, document::glob};
+use crate::{AddressList, WafRules, document::glob};
 use std::path::{Path, PathBuf};
 
 /// Names a directory with a Core Rule Set: `crs-setup.conf` and `rules/`. Looked at before the
@@ -20,15 +20,30 @@ impl WafRules {
     pub fn files(&self) -> Result<Vec<PathBuf>, String> {
         match self {
             Self::Crs => installed(),
-            Self::Files(patterns) => {
-                let mut files = Vec::new();
-                for pattern in patterns {
-                    files.extend(expand(pattern)?);
-                }
-                Ok(files)
-            }
+            Self::Files(patterns) => all(patterns),
         }
     }
+}
+
+impl AddressList {
+    /// Its files in their order; says as a fragment why there are none.
+    pub fn files(&self) -> Result<Vec<PathBuf>, String> {
+        all(&self.files)
+    }
+
+    /// Directories in which a new file may belong to it.
+    pub(crate) fn directories(&self) -> impl Iterator<Item = PathBuf> {
+        let globs = self.files.iter().filter(|pattern| glob::is_glob(pattern));
+        globs.map(|pattern| glob::directory_of(pattern).to_owned())
+    }
+}
+
+fn all(patterns: &[PathBuf]) -> Result<Vec<PathBuf>, String> {
+    let mut files = Vec::new();
+    for pattern in patterns {
+        files.extend(expand(pattern)?);
+    }
+    Ok(files)
 }
 
 /// The files of a pattern; a plain path must exist, a glob must match something: a policy

@@ -422,3 +422,82 @@ fn accepted_and_yet_worth_a_look() {
     ));
     assert_snapshot!(warnings("[listeners.a]\naddress = \"127.0.0.1:80\""));
 }
+
+#[test]
+fn the_native_layer_of_waf_policies() {
+    assert_snapshot!(faults(
+        r#"
+        [geo]
+        county = "x.mmdb"
+
+        [dns]
+        servers = ["127.0.0.1"]
+
+        [address_lists.empty]
+        files = []
+
+        [address_lists.abusers]
+        files = ["abusers.netset"]
+        max_entries = 0
+
+        [waf.clients]
+        bypass = {}
+        deny = { addresses = ["192.0.2.1/24"], lists = ["abuser"], countries = ["de", "DEU"], asns = [0] }
+        allow = { adresses = [] }
+
+        [waf.requests]
+        methods = ["get"]
+        paths = ["api"]
+        content_types = ["json", "Text/plain", "text/html; charset=utf-8"]
+        crawlers = [
+          { user_agent = "", domains = ["googlebot.com"] },
+          { user_agent = "bingbot", domains = ["*.search.msn.com", "com"] },
+          { user_agent = "Applebot", domains = [] },
+        ]
+
+        [waf.unknown]
+        crawlers = "all"
+
+        [waf.patches]
+        patches = [
+          { name = "a b", target = "ARGS:x", matches = "x" },
+          { name = "none", target = "ARGS:x" },
+          { name = "two", target = "ARGS:x", matches = "x", longer_than = 5 },
+          { name = "target", target = "ARGS:x\" \"id:1", matches = "x" },
+          { name = "lower", target = "args", matches = "x" },
+          { name = "control", target = "ARGS:x", matches = "a\nb" },
+          { name = "end", target = "ARGS:x", unless = 'a\' },
+          { name = "empty", target = "ARGS:x", matches = "" },
+        ]
+        "#
+    ));
+}
+
+#[test]
+fn a_policy_has_what_it_needs() {
+    assert_snapshot!(faults(
+        r#"
+        [geo]
+        country = "GeoLite2-Country.mmdb"
+
+        [waf.idle]
+        rules = []
+        bypass = { addresses = ["10.0.0.0/8"] }
+
+        [waf.strict]
+        rules = []
+        deny = { countries = ["KP"], asns = [64496] }
+        patches = [
+          { name = "a", target = "ARGS:x", matches = "x" },
+          { name = "a", target = "ARGS:y", matches = "y" },
+        ]
+
+        [routes.a]
+        waf = "strict"
+        respond = {}
+        [listeners.a]
+        address = "127.0.0.1:80"
+        "#
+    ));
+    assert_snapshot!(faults("[waf.a]\nallow = { countries = ['DE'] }"));
+}

@@ -77,3 +77,23 @@ fn only_values_in_force_are_resolved() {
     assert_eq!(loaded.config.server.drain, Duration::from_secs(7));
     assert_eq!(loaded.document["server"]["drain"], "${UNSET:-7s}");
 }
+
+#[test]
+fn files_of_lists_and_databases_are_followed() {
+    let dir = tempfile::tempdir().unwrap();
+    let write = |name: &str| std::fs::write(dir.path().join(name), name).unwrap();
+    ["a.netset", "b.netset", "c.txt", "country.mmdb"].map(write);
+    let text = "[address_lists.l]\nfiles = ['*.netset', 'c.txt']\n[geo]\ncountry = 'country.mmdb'";
+    let name = dir.path().join("tidegate.toml");
+    let loaded = parse(text, name.to_str().unwrap()).unwrap();
+    let files: Vec<_> = loaded.files.iter().map(|file| file.path.file_name().unwrap()).collect();
+    assert_eq!(files, ["a.netset", "b.netset", "c.txt", "country.mmdb"]);
+    assert_eq!(loaded.directories, [dir.path()]);
+}
+
+#[test]
+fn a_policy_may_do_without_rules() {
+    let config = load("[waf.w]\nrules = []\nmethods = ['GET']\ncrawlers = 'known'").config;
+    assert_eq!(config.waf["w"].crawlers, WafCrawlers::Known);
+    assert_eq!(config.waf["w"].rules, WafRules::Files(Vec::new()));
+}

@@ -98,6 +98,8 @@ struct Directories {
 struct Interest {
     directories: BTreeSet<PathBuf>,
     names: BTreeSet<OsString>,
+    /// Of our files: another of the kind may be one that a glob finds.
+    extensions: BTreeSet<OsString>,
 }
 
 impl Directories {
@@ -146,7 +148,9 @@ impl Directories {
 impl Interest {
     fn in_files(files: &BTreeSet<PathBuf>) -> Self {
         let mut interest = Self::default();
+        interest.extensions.insert("toml".into());
         for file in files {
+            interest.extensions.extend(file.extension().map(OsStr::to_owned));
             interest.add(file);
             if let Ok(real) = std::fs::canonicalize(file) {
                 interest.add(&real);
@@ -164,11 +168,11 @@ impl Interest {
         self.names.extend(file.file_name().map(OsStr::to_owned));
     }
 
-    /// Our files, whatever `include` could find, what Kubernetes swaps, and the directories
+    /// Our files, whatever a glob could find, what Kubernetes swaps, and the directories
     /// themselves. Others' files in the same directory (think of `/tmp`) are their business.
     fn concerns(&self, event: &notify::Event) -> bool {
         let ours = |path: &PathBuf| {
-            path.extension() == Some(OsStr::new("toml"))
+            path.extension().is_some_and(|extension| self.extensions.contains(extension))
                 || path
                     .file_name()
                     .is_some_and(|name| name == "..data" || self.names.contains(name))

@@ -119,6 +119,9 @@ fn human(out: &mut Vec<u8>, facts: &Facts) {
     }
     if let Some(inspected) = &facts.inspected {
         let _ = write!(out, " waf={}/{}", inspected.policy, inspected.outcome.word());
+        if let Some(finding) = &inspected.check {
+            let _ = write!(out, ",{}", finding.check.word());
+        }
         for found in &inspected.matches {
             let _ = write!(out, ",{}", found.id);
         }

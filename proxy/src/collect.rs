@@ -6,7 +6,7 @@ use crate::{
     core::Core,
     figures,
     reason::Reason,
-    waf::Outcome,
+    waf::{self, Outcome},
 };
 use prometheus::{
     core::{Collector, Desc},
@@ -39,6 +39,7 @@ fn families(core: &Core) -> Vec<MetricFamily> {
     upstreams(core, &mut all);
     limits(core, &mut all);
     wafs(core, &mut all);
+    checks(core, &mut all);
     let dropped = core.observer.access.as_ref().map_or(0, |access| access.dropped());
     all.push(
         Family::counter("tidegate_access_log_dropped_total", "Buffers of access lines lost.")
@@ -99,6 +100,36 @@ fn wafs(core: &Core, all: &mut Vec<MetricFamily>) {
     }
     all.push(requests.done());
     all.push(matches.done());
+}
+
+/// What WAF policies do before their rules.
+fn checks(core: &Core, all: &mut Vec<MetricFamily>) {
+    let mut checks =
+        Family::counter("tidegate_waf_checks_total", "Requests a check of a WAF policy decided.");
+    let mut entries =
+        Family::gauge("tidegate_address_list_ranges", "Ranges of addresses in a list.");
+    let mut bytes = Family::gauge("tidegate_address_list_bytes", "Memory of a list.");
+    let snapshot = core.snapshot();
+    for (name, waf) in &snapshot.wafs {
+        for check in waf::Check::ALL {
+            let labels = [("policy", name.as_str()), ("check", check.word())];
+            checks.add(&labels, waf.counts.checked(check));
+        }
+    }
+    for (name, list) in &snapshot.lists {
+        entries.set(&[("list", name.as_str())], list.addresses.len() as f64);
+        bytes.set(&[("list", name.as_str())], list.addresses.bytes() as f64);
+    }
+    let mut lookups =
+        Family::counter("tidegate_crawler_lookups_total", "Addresses of crawlers looked up.");
+    for lookup in waf::LOOKUPS {
+        lookups.add(&[("result", lookup.word())], core.crawlers.lookups(lookup));
+    }
+    let known = Family::gauge("tidegate_crawler_addresses", "Addresses something is known of.")
+        .at(core.crawlers.len() as f64);
+    for family in [checks, entries, bytes, lookups, known] {
+        all.push(family.done());
+    }
 }
 
 fn versions(core: &Core, all: &mut Vec<MetricFamily>) {

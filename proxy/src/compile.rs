@@ -8,7 +8,7 @@ use crate::{
     route::Table,
     snapshot::{Listening, Route, RouteAction, Service, Snapshot, Version},
     upstream::{Endpoint, Shared, Upstream, read_ca},
-    waf::{self, Waf},
+    waf::{self, Geo, Waf},
 };
 use http::{HeaderName, HeaderValue, StatusCode};
 use std::{collections::BTreeMap, sync::Arc};
@@ -35,7 +35,12 @@ pub(crate) fn compile(
     let mut faults = Vec::new();
     let upstreams = upstreams(&config, context, &mut faults);
     let limits = limits(&config, context);
-    let wafs = wafs(&config, context, &mut faults);
+    let lists = waf::compile_lists(&config, &context.old.lists, &mut faults);
+    let geo = Geo::load(&config.geo, &context.old.geo).unwrap_or_else(|more| {
+        faults.extend(more);
+        Arc::clone(&context.old.geo)
+    });
+    let wafs = wafs(&config, context, &waf::Shared { lists: &lists, geo: &geo }, &mut faults);
     let services: Vec<_> = if faults.is_empty() {
         let compiled = config.services.iter();
         compiled
@@ -52,7 +57,7 @@ pub(crate) fn compile(
         if faults.is_empty() { routes(&config, &policies, context, &mut faults) } else { None };
     let listeners = listeners(&config, context);
     let (Some(routes), true) = (routes, faults.is_empty()) else { return Err(faults) };
-    Ok(Snapshot { config, state, routes, services, upstreams, limits, wafs, listeners })
+    Ok(Snapshot { config, state, routes, services, upstreams, limits, lists, geo, wafs, listeners })
 }
 
 /// The same snapshot under another runtime state: only services whose weights differ are built
@@ -73,6 +78,8 @@ pub(crate) fn with_state(old: &Snapshot, state: Arc<RuntimeState>, workers: usiz
         routes: Arc::clone(&old.routes),
         upstreams: old.upstreams.clone(),
         limits: old.limits.clone(),
+        lists: old.lists.clone(),
+        geo: Arc::clone(&old.geo),
         wafs: old.wafs.clone(),
         listeners: old.listeners.clone(),
     }
@@ -148,12 +155,13 @@ fn limits(config: &Config, context: &Context<'_>) -> BTreeMap<Name, Arc<Limit>> 
 fn wafs(
     config: &Config,
     context: &Context<'_>,
+    shared: &waf::Shared<'_>,
     faults: &mut Vec<String>,
 ) -> BTreeMap<Name, Arc<Waf>> {
     let mut rulesets = waf::Rulesets::new(context.interner, context.old.wafs.values());
     let mut compiled = BTreeMap::new();
     for (name, document) in &config.waf {
-        match waf::compile(name, document, context.old.wafs.get(name), &mut rulesets) {
+        match waf::compile(name, document, context.old.wafs.get(name), &mut rulesets, shared) {
             Ok(waf) => drop(compiled.insert(name.clone(), waf)),
             Err(more) => faults.extend(more),
         }

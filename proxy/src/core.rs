@@ -13,6 +13,7 @@ use crate::{
         endpoint::Health,
         health::{self, Checker},
     },
+    waf::Crawlers,
     worker::{Command, Worker},
 };
 use arc_swap::ArcSwap;
@@ -69,6 +70,7 @@ pub(crate) struct Core {
     pub(crate) table: Arc<Table>,
     /// Patterns of WAF rules, compiled once.
     interner: Interner,
+    pub(crate) crawlers: Crawlers,
     pub(crate) observer: Observer,
     pub(crate) workers: Box<[Arc<Worker>]>,
     pub(crate) max_connections: usize,
@@ -104,6 +106,7 @@ impl Core {
             salt: options.salt,
             table: Arc::new(Table::new(options.rate_limit_keys.get())),
             interner: Interner::default(),
+            crawlers: Crawlers::new(&options.background, &config.dns.servers),
             observer: Observer::new(workers, options.access),
             workers: (0..workers).map(|index| Arc::new(Worker::new(index))).collect(),
             max_connections: options.max_connections,
@@ -148,6 +151,7 @@ impl Core {
         let snapshot = Arc::new(snapshot);
         self.snapshot.store(Arc::clone(&snapshot));
         self.certs.commit(&prepared);
+        self.crawlers.ask(&snapshot.config.dns.servers);
         self.reconcile_listeners(&mut control, &snapshot, bound);
         self.reconcile_checks(&mut control, &snapshot);
         retire_endpoints(&old, &snapshot);

@@ -15,6 +15,7 @@ mod compile;
 mod conn;
 mod cookie;
 mod core;
+mod dns;
 pub mod drain;
 mod exchange;
 mod explain;

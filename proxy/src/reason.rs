@@ -63,7 +63,7 @@ reasons! {
     Misdirected = "misdirected", MISDIRECTED_REQUEST;
     /// No route matches.
     NoRoute = "no_route", NOT_FOUND;
-    /// A rule of the route's WAF policy refused the request.
+    /// A rule or a check of the route's WAF policy refused the request.
     WafBlocked = "waf_blocked", FORBIDDEN;
     /// The request is too intricate for the WAF policy to look at, or its body is not what it says.
     WafLimit = "waf_limit", BAD_REQUEST;

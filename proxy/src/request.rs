@@ -152,7 +152,9 @@ async fn answer(
         Subject { client: observation.facts.client, path: &path, headers: request.headers() };
     let limited = admit(&connection.core.table, route, &subject)?;
     check_length(route, &request)?;
-    if let Some(waf) = &route.waf {
+    if let Some(waf) = &route.waf
+        && waf::check(waf, connection, observation, &request, &path)?
+    {
         // Boxed: a transaction is large, and most routes have no policy.
         request = Box::pin(waf::inspect(waf, connection, observation, request)).await?;
     }

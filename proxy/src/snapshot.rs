@@ -7,7 +7,7 @@ use crate::{
     limit::Limit,
     route::{Matchers, RequestKey, Table},
     upstream::Upstream,
-    waf::Waf,
+    waf::{Geo, List, Waf},
 };
 use http::{HeaderName, HeaderValue, Method, StatusCode};
 use std::{collections::BTreeMap, sync::Arc};
@@ -24,6 +24,8 @@ pub(crate) struct Snapshot {
     pub(crate) services: Vec<Arc<Service>>,
     pub(crate) upstreams: BTreeMap<Name, Arc<Upstream>>,
     pub(crate) limits: BTreeMap<Name, Arc<Limit>>,
+    pub(crate) lists: BTreeMap<Name, Arc<List>>,
+    pub(crate) geo: Arc<Geo>,
     pub(crate) wafs: BTreeMap<Name, Arc<Waf>>,
     pub(crate) listeners: BTreeMap<Name, Arc<Listening>>,
 }
@@ -37,6 +39,7 @@ impl Snapshot {
         config.services.clear();
         config.upstreams.clear();
         config.rate_limits.clear();
+        config.address_lists.clear();
         config.waf.clear();
         config.listeners.clear();
         Self {
@@ -46,6 +49,8 @@ impl Snapshot {
             services: Vec::new(),
             upstreams: BTreeMap::new(),
             limits: BTreeMap::new(),
+            lists: BTreeMap::new(),
+            geo: Arc::default(),
             wafs: BTreeMap::new(),
             listeners: BTreeMap::new(),
         }

@@ -57,7 +57,12 @@ impl Dir {
         self.put(name, text, 0o600)
     }
 
-    fn put(&self, name: &str, text: &str, mode: u32) -> PathBuf {
+    /// As [`Self::write`], of any bytes.
+    pub fn write_bytes(&self, name: &str, bytes: &[u8]) -> PathBuf {
+        self.put(name, bytes, 0o644)
+    }
+
+    fn put(&self, name: &str, text: impl AsRef<[u8]>, mode: u32) -> PathBuf {
         static COUNTER: AtomicU32 = AtomicU32::new(0);
         let path = self.path(name);
         let count = COUNTER.fetch_add(1, Ordering::Relaxed);

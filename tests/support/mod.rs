@@ -4,10 +4,12 @@
 
 pub mod api;
 pub mod client;
+pub mod dns;
 pub mod edge;
 pub mod frames;
 pub mod grpc;
 pub mod load;
+pub mod mmdb;
 pub mod origin;
 pub mod pebble;
 pub mod port;
@@ -18,6 +20,7 @@ pub mod wait;
 pub mod websocket;
 
 pub use client::{Client, Reply, get};
+pub use dns::Dns;
 pub use edge::{Dir, Edge};
 pub use load::Load;
 pub use origin::{Act, Origin};

@@ -3,7 +3,7 @@
 mod support;
 
 use support::{Request, load, policy};
-use tidegate_waf::{Cause, PolicyOptions, Verdict};
+use tidegate_waf::{Cause, Connection, PolicyOptions, Transaction, Verdict};
 
 fn ids(rules: &str, request: &Request<'_>) -> Vec<u64> {
     request.ids(&policy(rules, PolicyOptions::default()))
@@ -196,4 +196,23 @@ fn engine_directives_are_notices() {
         rules.notices()[0].to_string(),
         "rules.conf:1: `SecRuleEngine Off` has no effect: the policy decides"
     );
+}
+
+#[test]
+fn the_clients_country_is_looked_up_and_nobody_elses() {
+    let rules = "SecAction \"id:1,phase:1,pass,nolog,setvar:tx.real_ip=%{REMOTE_ADDR}\"\n\
+                 SecRule TX:REAL_IP \"@geoLookup\" \"id:2,phase:1,pass,chain\"\n\
+                 SecRule GEO:COUNTRY_CODE \"@within KP XX\" \"\"\n\
+                 SecRule ARGS:ip \"@geoLookup\" \"id:3,phase:1,pass\"";
+    let policy = policy(rules, PolicyOptions::default());
+    let ids = |country| {
+        let connection = Connection { country, ..Connection::default() };
+        let mut transaction = Transaction::new(&policy, &connection);
+        transaction.request_line(b"GET", b"/?ip=192.0.2.1", b"HTTP/1.1");
+        transaction.request_headers();
+        transaction.matches().iter().map(|m| m.id).collect::<Vec<_>>()
+    };
+    assert_eq!(ids(Some(*b"KP")), [2]);
+    assert_eq!(ids(Some(*b"DE")), [0; 0]);
+    assert_eq!(ids(None), [0; 0]);
 }

@@ -4,6 +4,7 @@ mod addresses;
 mod precedence;
 mod tls;
 mod unused;
+mod waf;
 
 use crate::{
     Config,
@@ -19,6 +20,7 @@ pub(crate) fn check(config: &Config, root: &Node, report: &mut Report) {
     addresses::check(&mut check);
     tls::check(&mut check);
     precedence::check(&mut check);
+    waf::check(&mut check);
     unused::check(&mut check);
 }
 

@@ -16,6 +16,10 @@ pub(super) fn check(check: &mut Check<'_>) {
     warn(check, "rate limit", "rate_limits", &config.rate_limits, limits.collect());
     let policies = config.routes.values().filter_map(|route| route.waf.as_ref());
     warn(check, "WAF policy", "waf", &config.waf, policies.collect());
+    let clients =
+        config.waf.values().flat_map(|policy| [&policy.bypass, &policy.deny, &policy.allow]);
+    let lists = clients.flatten().flat_map(|clients| &clients.lists);
+    warn(check, "address list", "address_lists", &config.address_lists, lists.collect());
     let versions = config.services.values().flat_map(|service| service.versions.values());
     let upstreams = versions.map(|version| &version.upstream);
     warn(check, "upstream", "upstreams", &config.upstreams, upstreams.collect());

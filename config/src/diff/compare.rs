@@ -1,7 +1,7 @@
 use crate::{
-    AccessLog, Action, ByteSize, ControlAddress, HealthCheck, HostPattern, Issuer, LimitKey, Name,
-    PathPattern, Protocols, Rate, RateLimit, RuleIds, Secret, Sticky, WafRules, Weight,
-    show_duration,
+    AccessLog, Action, ByteSize, ControlAddress, Country, HealthCheck, HostPattern, Issuer,
+    LimitKey, Name, PathPattern, Protocols, Rate, RateLimit, RuleIds, Secret, Sticky, WafCrawlers,
+    WafRules, Weight, show_duration,
 };
 use http::{HeaderName, HeaderValue, Method};
 use ipnet::IpNet;
@@ -119,6 +119,7 @@ macro_rules! shown {
 
 shown!(bool, String, SocketAddr, IpNet, Name, Method, HeaderName);
 shown!(AccessLog, ControlAddress, HostPattern, PathPattern, LimitKey, RuleIds, Secret, WafRules);
+shown!(Country, WafCrawlers);
 
 /// Quantities.
 macro_rules! ordered {

@@ -22,9 +22,7 @@ pub(super) fn write(old: &Config, new: &Config, changes: Vec<Change>) -> Vec<Dif
                 }
             }
             ["upstreams", upstream, "endpoints"] => endpoints(old, new, upstream),
-            [table, _]
-                if table != "server" && table != "log" && table != "control" && table != "acme" =>
-            {
+            [table, _] if !["server", "log", "control", "acme", "geo", "dns"].contains(&table) => {
                 named(old, new, change, &path)
             }
             _ => field(change, &path),
@@ -39,7 +37,7 @@ pub(super) fn write(old: &Config, new: &Config, changes: Vec<Change>) -> Vec<Dif
 fn effect(path: &[&str]) -> Effect {
     match path {
         ["server", "workers" | "rate_limit_keys"] | ["control" | "log", ..] => Effect::Restart,
-        ["acme", ..] => Effect::Operation,
+        ["acme" | "dns", ..] => Effect::Operation,
         _ => Effect::Traffic,
     }
 }
@@ -196,7 +194,12 @@ fn tightness(change: &Change, path: &[&str]) -> &'static str {
 fn subject_length(path: &[&str]) -> usize {
     match path {
         ["services", _, "versions", _, ..] => 4,
-        ["listeners" | "upstreams" | "services" | "rate_limits" | "waf" | "routes", _, ..] => 2,
+        [
+            "listeners" | "upstreams" | "services" | "rate_limits" | "address_lists" | "waf"
+            | "routes",
+            _,
+            ..,
+        ] => 2,
         _ => 1.min(path.len()),
     }
 }
@@ -210,6 +213,7 @@ fn subject(path: &[&str]) -> String {
         ["upstreams", name] => format!("upstream `{name}`"),
         ["services", name] => format!("service `{name}`"),
         ["rate_limits", name] => format!("rate limit `{name}`"),
+        ["address_lists", name] => format!("address list `{name}`"),
         ["waf", name] => format!("WAF policy `{name}`"),
         ["routes", name] => format!("route `{name}`"),
         other => other.join("."),

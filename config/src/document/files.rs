@@ -133,6 +133,16 @@ impl Files {
         }
     }
 
+    /// As [`Self::note`], for files of any size: they are not held.
+    pub(crate) fn note_large(&mut self, path: &Path) {
+        let mut digest = Sha256::new();
+        let is_file = path.metadata().is_ok_and(|metadata| metadata.is_file());
+        if is_file && File::open(path).and_then(|mut file| io::copy(&mut file, &mut digest)).is_ok()
+        {
+            self.add_source(path, &digest.finalize());
+        }
+    }
+
     fn read(&mut self, path: &Path, most: u64) -> Result<String, String> {
         let bytes = read_bounded(path, most)?;
         self.remember(path, &bytes);
@@ -140,8 +150,12 @@ impl Files {
     }
 
     fn remember(&mut self, path: &Path, bytes: &[u8]) {
+        self.add_source(path, &Sha256::digest(bytes));
+    }
+
+    fn add_source(&mut self, path: &Path, digest: &[u8]) {
         if !self.sources.iter().any(|source| source.path == path) {
-            let sha256 = hex::encode(Sha256::digest(bytes));
+            let sha256 = hex::encode(digest);
             self.sources.push(Source { path: path.to_owned(), sha256 });
         }
     }

@@ -1,4 +1,7 @@
-use super::{Acme, Control, Listener, Log, RateLimit, Route, Server, Service, Upstream, Waf};
+use super::{
+    Acme, AddressList, Control, Dns, Geo, Listener, Log, RateLimit, Route, Server, Service,
+    Upstream, Waf,
+};
 use crate::{Name, shape::table};
 use std::collections::BTreeMap;
 
@@ -22,6 +25,12 @@ table! {
         services: BTreeMap<Name, Service> = {},
         /// Limits that routes refer to.
         rate_limits: BTreeMap<Name, RateLimit> = {},
+        /// Databases of countries and networks.
+        geo: Geo = {},
+        /// Who answers the proxy's own questions.
+        dns: Dns = {},
+        /// Addresses kept in files, for WAF policies.
+        address_lists: BTreeMap<Name, AddressList> = {},
         /// WAF policies that routes refer to.
         waf: BTreeMap<Name, Waf> = {},
         /// Which requests go where.

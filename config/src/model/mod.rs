@@ -2,8 +2,11 @@
 
 mod acme;
 mod action;
+mod address_list;
 mod config;
 mod control;
+mod dns;
+mod geo;
 mod header_ops;
 mod health;
 mod host;
@@ -21,8 +24,11 @@ mod waf;
 
 pub use acme::{Acme, Challenge, ExternalAccount, Issuer};
 pub use action::Action;
+pub use address_list::AddressList;
 pub use config::Config;
 pub use control::{Control, ControlAddress};
+pub use dns::Dns;
+pub use geo::Geo;
 pub use header_ops::HeaderOps;
 pub use health::{Health, HealthCheck};
 pub use host::{HostPattern, InvalidHostPattern, is_local_name};
@@ -38,4 +44,7 @@ pub use tls::{CertificateFiles, Tls, TlsIssuer, TlsVersion};
 pub use upstream::{
     Balance, Pool, Retries, Upstream, UpstreamProtocol, UpstreamTimeouts, UpstreamTls,
 };
-pub use waf::{RuleIds, Waf, WafExclusion, WafMode, WafRules};
+pub use waf::{
+    Country, RuleIds, Waf, WafClients, WafCrawler, WafCrawlers, WafExclusion, WafMode, WafPatch,
+    WafRules,
+};

@@ -117,7 +117,8 @@ impl Field for Hosts {
     }
 }
 
-fn method() -> TextShape<Method> {
+/// A method as it is written, in capitals.
+pub(super) fn method() -> TextShape<Method> {
     text("a method such as `GET`", |text| {
         let method = text.parse::<Method>().map_err(|_| Misfit::form())?;
         let upper = text.to_ascii_uppercase();

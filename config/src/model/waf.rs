@@ -1,12 +1,21 @@
-use super::PathPattern;
+mod clients;
+mod crawlers;
+mod patch;
+
+pub use clients::{Country, WafClients};
+pub use crawlers::{WafCrawler, WafCrawlers};
+pub use patch::WafPatch;
+
+use super::{PathPattern, route::method};
 use crate::{
     ByteSize,
     document::{Node, Value},
     shape::{
-        Catalogue, Cx, Misfit, Reader, Shape, Written, defaults, list, one_or_more, optional, set,
+        Catalogue, Cx, Misfit, Reader, Shape, TextShape, Written, defaults, list, optional, set,
         size, table, text, whole, words,
     },
 };
+use http::Method;
 use serde_json::{Value as Json, json};
 use std::{fmt, path::PathBuf};
 
@@ -18,7 +27,7 @@ table! {
         mode: WafMode = "block",
         /// Rules above this paranoia level are left out. Default 1, 1 to 4.
         paranoia: u8 = 1 as whole(1..=4),
-        /// `crs` (default), an installed Core Rule Set; or rule files and globs in their order.
+        /// `crs` (default), an installed Core Rule Set; or rule files and globs in their order; none with `[]`.
         rules: WafRules = "crs",
         /// The anomaly score from which a request is refused. Default: what the rules say (5 in the Core Rule Set).
         inbound_threshold: Option<u32> as optional(whole(1..=1_000_000)),
@@ -30,7 +39,55 @@ table! {
         arguments: usize = 1_000 as whole(1..=100_000),
         /// What the rules leave alone.
         exclusions: Vec<WafExclusion> = [] as list(WafExclusion::shape()),
+        /// Clients whose requests the whole policy leaves alone.
+        bypass: Option<WafClients> as optional(WafClients::shape()),
+        /// Clients that are refused.
+        deny: Option<WafClients> as optional(WafClients::shape()),
+        /// Everyone else is refused.
+        allow: Option<WafClients> as optional(WafClients::shape()),
+        /// Other methods are refused. Default: none is.
+        methods: Vec<Method> = [] as set(method()),
+        /// Other paths are refused; written as a route's `path`. Default: none is.
+        paths: Vec<PathPattern> = [] as set(PathPattern::shape()),
+        /// A request with a body of another type is refused. Default: none is.
+        content_types: Vec<String> = [] as set(content_type()),
+        /// Who says to be one of these crawlers and is not is refused: `known` for those of the large search engines, or a list. Default: nobody is.
+        crawlers: WafCrawlers = [],
+        /// Refuses what exploits known faults of the service.
+        patches: Vec<WafPatch> = [] as list(WafPatch::shape()),
     }
+}
+
+impl Waf {
+    /// Whether it does anything beside running rules.
+    pub fn has_checks(&self) -> bool {
+        self.deny.is_some()
+            || self.allow.is_some()
+            || !self.methods.is_empty()
+            || !self.paths.is_empty()
+            || !self.content_types.is_empty()
+            || self.crawlers != WafCrawlers::These(Vec::new())
+            || !self.patches.is_empty()
+    }
+}
+
+fn content_type() -> TextShape<String> {
+    text("a content type such as `application/json` or `image/*`", |text| {
+        let token = |part: &str| {
+            !part.is_empty()
+                && part.bytes().all(|byte| {
+                    byte.is_ascii_lowercase()
+                        || byte.is_ascii_digit()
+                        || b"!#$&^_.+-".contains(&byte)
+                })
+        };
+        let parts = text.split_once('/');
+        match parts.is_some_and(|(kind, sub)| token(kind) && (sub == "*" || token(sub))) {
+            true => Ok(text.to_owned()),
+            false if text.contains(';') => Err(Misfit::form().help("leave out the parameters")),
+            false => Err(Misfit::form()),
+        }
+    })
 }
 
 defaults!(Waf);
@@ -82,14 +139,15 @@ impl Shape for RulesShape {
     }
 
     fn schema(&self, catalogue: &mut Catalogue) -> Json {
-        let files = one_or_more(PathBuf::shape()).schema(catalogue);
+        let files = set(PathBuf::shape()).schema(catalogue);
         json!({ "anyOf": [{ "const": "crs" }, files] })
     }
 
     fn read(&self, node: &Node, cx: &mut Cx<'_>) -> Option<WafRules> {
         match &node.value {
             Value::Text(word) if word == "crs" => Some(WafRules::Crs),
-            Value::Array(_) => set(PathBuf::shape()).some().read(node, cx).map(WafRules::Files),
+            // None is checked with the rest of the policy.
+            Value::Array(_) => set(PathBuf::shape()).read(node, cx).map(WafRules::Files),
             _ => {
                 cx.unexpected(node, &self.expected());
                 None
@@ -122,7 +180,7 @@ fn names_rules(_: &WafExclusion, reader: &mut Reader<'_, '_, '_>) {
     }
 }
 
-fn target() -> crate::shape::TextShape<String> {
+fn target() -> TextShape<String> {
     text("a variable such as `ARGS:comment` or `ARGS:/^utm_/`", |text| {
         let (variable, name) = text.split_once(':').unwrap_or((text, "x"));
         let is_variable = !variable.is_empty()

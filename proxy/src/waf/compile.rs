@@ -1,24 +1,39 @@
 //! From a policy as written to one that is evaluated. Rules are compiled once for all policies
 //! that read the same files, and again only when one of those changed.
 
-use super::Waf;
+use super::{Guard, Shared, Waf, patches};
 use std::{
-    collections::HashMap,
+    collections::{BTreeMap, HashMap},
     hash::{DefaultHasher, Hash, Hasher},
+    io,
     path::{Path, PathBuf},
     sync::Arc,
 };
 use tidegate_config::{Name, PathPattern, WafExclusion, WafMode};
 use tidegate_waf::{
-    Disk, Exclude, ExcludeTarget, Interner, Limits, Mode, PathRule, Policy, PolicyOptions,
+    Disk, Exclude, ExcludeTarget, Files, Interner, Limits, Mode, PathRule, Policy, PolicyOptions,
     RuleChoice, Ruleset,
 };
 
-/// The rule files of a policy and a digest of what they hold.
+/// The rule files of a policy, a digest of what they hold, and the rules of its patches.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub(crate) struct Source {
     files: Vec<PathBuf>,
     digest: u64,
+    patches: BTreeMap<PathBuf, Vec<u8>>,
+}
+
+/// Files on disk, and the patches, which are in memory only.
+struct WithPatches<'a>(&'a BTreeMap<PathBuf, Vec<u8>>);
+
+impl Files for WithPatches<'_> {
+    fn read(&self, path: &Path) -> io::Result<Vec<u8>> {
+        self.0.get(path).map_or_else(|| Disk.read(path), |text| Ok(text.clone()))
+    }
+
+    fn glob(&self, pattern: &Path) -> io::Result<Vec<PathBuf>> {
+        Disk.glob(pattern)
+    }
 }
 
 /// Rules in force or just compiled, by their source.
@@ -41,17 +56,21 @@ impl<'i> Rulesets<'i> {
         if let Some(rules) = self.known.get(source) {
             return Ok(Arc::clone(rules));
         }
-        let roots: Vec<&Path> = source.files.iter().map(PathBuf::as_path).collect();
-        let rules = Ruleset::load(&Disk, &roots, self.interner)
+        // First, so that no rule of the files can skip them.
+        let files = source.patches.keys().chain(&source.files);
+        let roots: Vec<&Path> = files.map(PathBuf::as_path).collect();
+        let rules = Ruleset::load(&WithPatches(&source.patches), &roots, self.interner)
             .map_err(|faults| faults.0.iter().map(ToString::to_string).collect::<Vec<_>>())?;
         for notice in rules.notices() {
             tracing::debug!("WAF rules: {notice}");
         }
-        tracing::info!(
-            rules = rules.len(),
-            from = rules.components().join(", "),
-            "WAF rules compiled"
-        );
+        if !rules.is_empty() {
+            tracing::info!(
+                rules = rules.len(),
+                from = rules.components().join(", "),
+                "WAF rules compiled"
+            );
+        }
         self.known.insert(source.clone(), Arc::clone(&rules));
         Ok(rules)
     }
@@ -63,12 +82,14 @@ pub(crate) fn compile(
     document: &tidegate_config::Waf,
     old: Option<&Arc<Waf>>,
     rulesets: &mut Rulesets<'_>,
+    shared: &Shared<'_>,
 ) -> Result<Arc<Waf>, Vec<String>> {
     let said = |fault: String| format!("WAF policy `{name}`: {fault}");
     let source = source(document).map_err(|fault| vec![said(fault)])?;
     if let Some(old) = old
         && old.document == *document
         && old.source == source
+        && old.guard.is_of(shared)
     {
         return Ok(Arc::clone(old));
     }
@@ -76,8 +97,10 @@ pub(crate) fn compile(
     let rules = rulesets.load(&source).map_err(faults)?;
     let options = options(document).map_err(|fault| vec![said(fault)])?;
     let policy = Policy::new(rules, options).map_err(|error| vec![said(error.to_string())])?;
+    let guard = Guard::new(document, shared).map_err(|error| vec![said(error.to_string())])?;
     let counts = old.map_or_else(Arc::default, |old| Arc::clone(&old.counts));
-    Ok(Arc::new(Waf { name: name.clone(), document: document.clone(), policy, source, counts }))
+    let (name, document) = (name.clone(), document.clone());
+    Ok(Arc::new(Waf { name, document, policy, guard, source, counts }))
 }
 
 fn source(document: &tidegate_config::Waf) -> Result<Source, String> {
@@ -89,7 +112,8 @@ fn source(document: &tidegate_config::Waf) -> Result<Source, String> {
         let content = std::fs::read(file);
         content.map_err(|error| format!("`{}`: {error}", file.display()))?.hash(&mut hash);
     }
-    Ok(Source { files, digest: hash.finish() })
+    let patches = patches::rules(&document.patches)?;
+    Ok(Source { files, digest: hash.finish(), patches })
 }
 
 fn options(document: &tidegate_config::Waf) -> Result<PolicyOptions, String> {

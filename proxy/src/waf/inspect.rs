@@ -1,14 +1,14 @@
 //! One request through a policy: its head, then its body, held up to the policy's limits, before
 //! an upstream is contacted.
 
-use super::{Inspected, Outcome, Waf};
+use super::{Geo, Inspected, Outcome, Waf};
 use crate::{
     body::ClientBody, conn::Connection, hop, observe::Observation, reason::Reason, respond::Refusal,
 };
 use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, Request, Version, header::CONTENT_TYPE};
 use std::time::{SystemTime, UNIX_EPOCH};
-use tidegate_config::WafMode;
+use tidegate_config::{Country, WafMode};
 use tidegate_waf::{Cause, Limit, Transaction, Verdict};
 
 /// Bytes looked at before other connections of the worker get their turn: about a millisecond.
@@ -22,7 +22,8 @@ pub(crate) async fn inspect(
     observation: &mut Observation,
     request: Request<ClientBody>,
 ) -> Result<Request<ClientBody>, Refusal> {
-    let mut transaction = Transaction::new(&waf.policy, &ends(connection, observation));
+    let mut transaction =
+        Transaction::new(&waf.policy, &ends(connection, observation, &waf.guard.geo));
     head(&mut transaction, &request);
     let mut verdict = transaction.request_headers();
     let mut request = request;
@@ -45,7 +46,11 @@ pub(crate) async fn inspect(
     refusal.map_or(Ok(request), Err)
 }
 
-fn ends<'a>(connection: &Connection, observation: &'a Observation) -> tidegate_waf::Connection<'a> {
+fn ends<'a>(
+    connection: &Connection,
+    observation: &'a Observation,
+    geo: &Geo,
+) -> tidegate_waf::Connection<'a> {
     let id = observation.facts.request_id.as_ref();
     tidegate_waf::Connection {
         client: observation.facts.client,
@@ -54,6 +59,7 @@ fn ends<'a>(connection: &Connection, observation: &'a Observation) -> tidegate_w
         server_port: connection.local.port(),
         unique_id: id.map_or(b"", |id| id.as_bytes()),
         time: SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_secs()),
+        country: geo.country(observation.facts.client).map(Country::code),
     }
 }
 
@@ -142,10 +148,13 @@ fn settle(
         }
         None => Outcome::Passed,
     };
+    // In detect mode a check may have found something before.
+    let check = observation.facts.inspected.take().and_then(|earlier| earlier.check);
+    let outcome = if check.is_some() { outcome.at_least_detected() } else { outcome };
     let matches = transaction.matches();
     waf.counts.count(outcome, matches.iter().map(|found| found.id));
     if !matches.is_empty() || outcome != Outcome::Passed {
-        let inspected = Inspected::new(&waf.name, outcome, score, matches);
+        let inspected = Inspected { check, ..Inspected::new(&waf.name, outcome, score, matches) };
         observation.facts.inspected = Some(Box::new(inspected));
     }
     cause.map(|cause| refusal(waf, cause))

@@ -1,12 +1,23 @@
 //! WAF policies on the data path: rules compiled when a configuration comes into force, requests
 //! looked at before an upstream is contacted.
 
+mod check;
 mod compile;
+mod crawlers;
+mod geo;
+mod guard;
 mod inspect;
+mod lists;
+mod patches;
 mod report;
 
+pub(crate) use check::check;
 pub(crate) use compile::{Rulesets, compile};
+pub(crate) use crawlers::{Crawlers, LOOKUPS};
+pub(crate) use geo::Geo;
+pub(crate) use guard::{Check, Guard, Shared};
 pub(crate) use inspect::inspect;
+pub(crate) use lists::{List, compile as compile_lists};
 pub(crate) use report::Inspected;
 
 use std::{
@@ -24,6 +35,8 @@ pub(crate) struct Waf {
     pub(crate) name: Name,
     pub(crate) document: tidegate_config::Waf,
     pub(crate) policy: Policy,
+    /// What it checks before its rules.
+    pub(crate) guard: Guard,
     /// What its rule files held.
     pub(crate) source: compile::Source,
     pub(crate) counts: Arc<Counts>,
@@ -33,6 +46,7 @@ pub(crate) struct Waf {
 #[derive(Debug, Default)]
 pub(crate) struct Counts {
     outcomes: [AtomicU64; Outcome::ALL.len()],
+    checks: [AtomicU64; Check::ALL.len()],
     /// By rule id; only ids of the policy's rules, so the rules bound it.
     rules: parking_lot::Mutex<BTreeMap<u64, u64>>,
 }
@@ -44,7 +58,7 @@ pub(crate) enum Outcome {
     Passed,
     /// It would have been refused, had the policy been in block mode.
     Detected,
-    /// A rule refused it.
+    /// A rule or a check refused it.
     Blocked,
     /// A limit refused it.
     Limited,
@@ -52,6 +66,11 @@ pub(crate) enum Outcome {
 
 impl Outcome {
     pub(crate) const ALL: [Self; 4] = [Self::Passed, Self::Detected, Self::Blocked, Self::Limited];
+
+    /// What it is once a check of the head would have refused the request.
+    fn at_least_detected(self) -> Self {
+        if self == Self::Passed { Self::Detected } else { self }
+    }
 
     pub(crate) fn word(self) -> &'static str {
         match self {
@@ -72,6 +91,15 @@ impl Counts {
             let mut counts = self.rules.lock();
             rules.for_each(|rule| *counts.entry(rule).or_default() += 1);
         }
+    }
+
+    /// A check of the head decided.
+    fn check(&self, check: Check) {
+        self.checks[check as usize].fetch_add(1, Relaxed);
+    }
+
+    pub(crate) fn checked(&self, check: Check) -> u64 {
+        self.checks[check as usize].load(Relaxed)
     }
 
     pub(crate) fn outcome(&self, outcome: Outcome) -> u64 {

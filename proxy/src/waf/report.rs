@@ -1,6 +1,6 @@
 //! What a policy found in a request, for the access log and whoever reads it.
 
-use super::Outcome;
+use super::{Outcome, guard::Finding};
 use std::fmt::{self, Write};
 use tidegate_config::Name;
 use tidegate_waf::Match;
@@ -11,10 +11,12 @@ const VALUES: usize = 3;
 /// Bytes of a value that are told.
 const VALUE_BYTES: usize = 100;
 
-/// What is logged of a request in which rules matched.
+/// What is logged of a request in which rules matched or that a check refused.
 pub(crate) struct Inspected {
     pub(crate) policy: Name,
     pub(crate) outcome: Outcome,
+    /// The check that refused it, or would have.
+    pub(crate) check: Option<Finding>,
     /// The inbound anomaly score, if the rules keep one.
     pub(crate) score: Option<u64>,
     pub(crate) matches: Vec<Match>,
@@ -28,7 +30,12 @@ impl Inspected {
         matches: &[Match],
     ) -> Self {
         let matches = matches.iter().take(MATCHES).cloned().collect();
-        Self { policy: policy.clone(), outcome, score, matches }
+        Self { policy: policy.clone(), outcome, check: None, score, matches }
+    }
+
+    /// A check decided before any rule ran.
+    pub(crate) fn by_check(policy: &Name, outcome: Outcome, finding: Finding) -> Self {
+        Self { check: Some(finding), ..Self::new(policy, outcome, None, &[]) }
     }
 }
 
@@ -36,6 +43,14 @@ impl Inspected {
 impl fmt::Display for Inspected {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{{\"policy\":\"{}\",\"outcome\":\"{}\"", self.policy, self.outcome.word())?;
+        if let Some(finding) = &self.check {
+            write!(f, ",\"check\":\"{}\",\"by\":{{", finding.check.word())?;
+            for (at, (kind, value)) in finding.by.iter().enumerate() {
+                let comma = if at > 0 { "," } else { "" };
+                write!(f, "{comma}\"{kind}\":{}", Quoted(value))?;
+            }
+            f.write_str("}")?;
+        }
         if let Some(score) = self.score {
             write!(f, ",\"score\":{score}")?;
         }

@@ -83,12 +83,7 @@ pub(super) fn compile(
         OperatorName::DetectXss => Operator::Xss,
         OperatorName::UnconditionalMatch => Operator::Always,
         OperatorName::NoMatch => Operator::Never,
-        OperatorName::GeoLookup => {
-            return Ok((
-                Operator::Never,
-                Some("`@geoLookup` has no database here: it never matches"),
-            ));
-        }
+        OperatorName::GeoLookup => Operator::Country,
         OperatorName::Rbl => {
             return Ok((
                 Operator::Never,

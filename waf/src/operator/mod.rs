@@ -39,6 +39,8 @@ pub(crate) enum Operator {
     Utf8Encoding,
     Sqli,
     Xss,
+    /// The value is the client's address and its country is known: the transaction's to say.
+    Country,
     Always,
     Never,
 }
@@ -78,13 +80,14 @@ pub(crate) struct Search<'a> {
 impl Operator {
     /// Whether the value passes the test; with `capture` the places found are in `groups`.
     ///
-    /// [`Operator::PatternOf`] is the transaction's: it has the compiled pattern.
+    /// [`Operator::PatternOf`] and [`Operator::Country`] are the transaction's: it has the compiled
+    /// pattern, and knows the client.
     pub(crate) fn test(&self, search: &Search<'_>, groups: &mut Groups) -> Found {
         let text = search.text;
         let found = match self {
             Self::Pattern(pattern) if search.capture => return pattern.capture(text, groups),
             Self::Pattern(pattern) => return pattern.find(text),
-            Self::PatternOf(_) | Self::Never => false,
+            Self::PatternOf(_) | Self::Country | Self::Never => false,
             Self::Phrases(phrases) => match phrases.find(text) {
                 Some(place) => {
                     groups.clear();

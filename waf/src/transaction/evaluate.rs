@@ -195,7 +195,11 @@ impl Transaction<'_> {
         let bytes = self.texts.bytes(span);
         self.work += bytes.len() as u64 + 16;
         let search = Search { text: bytes, argument: test.argument, capture: test.link.capture };
-        let found = match test.operator.test(&search, &mut test.groups) {
+        let found = match test.operator {
+            Operator::Country => self.locate(span),
+            operator => operator.test(&search, &mut test.groups),
+        };
+        let found = match found {
             Found::Yes => true,
             Found::No => false,
             Found::GaveUp => {
@@ -214,6 +218,19 @@ impl Transaction<'_> {
         }
         self.matched(test, collection, count, value, span, progress);
         true
+    }
+
+    /// `@geoLookup`: of all addresses only the client's is looked up, and before the transaction
+    /// began; `GEO:COUNTRY_CODE` then has what was found.
+    fn locate(&mut self, address: Span) -> Found {
+        let client = self.store.list(Collection::RemoteAddr).first().map(|entry| entry.value);
+        let is_client = client.is_some_and(|client| {
+            self.texts.bytes(self.texts.span(client)) == self.texts.bytes(address)
+        });
+        let Some(code) = self.country.filter(|_| is_client) else { return Found::No };
+        let code = self.texts.push(&code);
+        self.store.set_variable(&mut self.texts, Collection::Geo, b"COUNTRY_CODE", Some(code));
+        Found::Yes
     }
 
     /// A value matched: what macros see of it, its `setvar`s, and the report.

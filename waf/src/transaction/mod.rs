@@ -39,6 +39,9 @@ pub struct Connection<'a> {
     pub unique_id: &'a [u8],
     /// Seconds since 1970, UTC.
     pub time: u64,
+    /// The country the client is in (ISO 3166, two capital letters), if somebody knows: what
+    /// `@geoLookup` finds.
+    pub country: Option<[u8; 2]>,
 }
 
 impl Default for Connection<'_> {
@@ -51,6 +54,7 @@ impl Default for Connection<'_> {
             server_port: 0,
             unique_id: b"",
             time: 0,
+            country: None,
         }
     }
 }
@@ -84,6 +88,7 @@ pub struct Transaction<'p> {
     force_body: bool,
     audit: bool,
     argument_bytes: usize,
+    country: Option<[u8; 2]>,
     allowed: Option<Allow>,
     highest_severity: Option<u8>,
     sanitise: Vec<Sanitise>,
@@ -123,6 +128,7 @@ impl<'p> Transaction<'p> {
             force_body: false,
             audit: true,
             argument_bytes: 0,
+            country: connection.country,
             allowed: None,
             highest_severity: None,
             sanitise: Vec::new(),

@@ -1,0 +1,84 @@
+//! The stage before the rules: a policy's checks of the head, counted and logged like its rules.
+
+use super::{
+    Inspected, Outcome, Waf,
+    crawlers::Identity,
+    guard::{Check, Decision, Facts, Finding},
+};
+use crate::{
+    body::ClientBody, conn::Connection, observe::Observation, reason::Reason, respond::Refusal,
+};
+use http::{Request, header::USER_AGENT};
+use std::time::{SystemTime, UNIX_EPOCH};
+use tidegate_config::WafMode;
+
+/// Whether a request goes on to the policy's rules; an error is the answer. `path` is the path
+/// as routes match it.
+pub(crate) fn check(
+    waf: &Waf,
+    connection: &Connection,
+    observation: &mut Observation,
+    request: &Request<ClientBody>,
+    path: &str,
+) -> Result<bool, Refusal> {
+    let has_rules = !waf.policy.rules().is_empty();
+    let finding = match decide(waf, connection, observation, request, path) {
+        Decision::Bypass => {
+            waf.counts.check(Check::Bypass);
+            return Ok(false);
+        }
+        Decision::Pass => {
+            if !has_rules {
+                waf.counts.count(Outcome::Passed, std::iter::empty());
+            }
+            return Ok(has_rules);
+        }
+        Decision::Refuse(finding) => finding,
+    };
+    waf.counts.check(finding.check);
+    let blocks = waf.document.mode == WafMode::Block;
+    let outcome = if blocks { Outcome::Blocked } else { Outcome::Detected };
+    if blocks || !has_rules {
+        waf.counts.count(outcome, std::iter::empty());
+    }
+    let refusal = blocks.then(|| {
+        let detail = format!("WAF policy `{}`: {}", waf.name, finding.told());
+        Refusal::new(Reason::WafBlocked, detail)
+    });
+    observation.facts.inspected = Some(Box::new(Inspected::by_check(&waf.name, outcome, finding)));
+    refusal.map_or(Ok(has_rules), Err)
+}
+
+fn decide(
+    waf: &Waf,
+    connection: &Connection,
+    observation: &Observation,
+    request: &Request<ClientBody>,
+    path: &str,
+) -> Decision {
+    let client = observation.facts.client;
+    let (country, asn) = waf.guard.place(client);
+    let facts = Facts {
+        client,
+        country,
+        asn,
+        method: request.method(),
+        path,
+        headers: request.headers(),
+        has_body: !request.body().is_empty(),
+    };
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_secs());
+    let decision = waf.guard.judge(&facts, now);
+    if decision != Decision::Pass {
+        return decision;
+    }
+    let user_agent = request.headers().get(USER_AGENT).map(|value| value.as_bytes());
+    let Some(crawler) = waf.guard.claimed(user_agent) else { return Decision::Pass };
+    match connection.core.crawlers.identity(client, crawler) {
+        Identity::Verified | Identity::Unknown => Decision::Pass,
+        Identity::Refuted => {
+            let by = vec![("crawler", crawler.name.clone().into_bytes())];
+            Decision::Refuse(Finding { check: Check::Crawler, by })
+        }
+    }
+}
