@@ -82,7 +82,7 @@ fn only_values_in_force_are_resolved() {
 fn files_of_lists_and_databases_are_followed() {
     let dir = tempfile::tempdir().unwrap();
     let write = |name: &str| std::fs::write(dir.path().join(name), name).unwrap();
-    ["a.netset", "b.netset", "c.txt", "country.mmdb"].map(write);
+    ["a.netset", "b.netset", "c.txt", "country.mmdb"].into_iter().for_each(write);
     let text = "[address_lists.l]\nfiles = ['*.netset', 'c.txt']\n[geo]\ncountry = 'country.mmdb'";
     let name = dir.path().join("tidegate.toml");
     let loaded = parse(text, name.to_str().unwrap()).unwrap();

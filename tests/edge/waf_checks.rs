@@ -264,9 +264,9 @@ async fn crawl(http: SocketAddr, client: &str) -> u16 {
 #[tokio::test]
 async fn who_says_to_be_a_crawler_has_to_be_it() {
     let (origin, dir, dns) = (Origin::start("v1").await, Dir::new(), Dns::start().await);
-    // One that is, by IPv4 and IPv6.
+    // One that is, by IPv4 and IPv6, the latter over TCP.
     dns.name("203.0.113.1", "crawl-1.bot.test").address("crawl-1.bot.test", "203.0.113.1");
-    dns.name("2001:db8::1", "crawl-6.bot.test").address("crawl-6.bot.test", "2001:db8::1");
+    dns.long_name("2001:db8::1", "crawl-6.bot.test").address("crawl-6.bot.test", "2001:db8::1");
     // Without a name; with a name elsewhere; with a name that only ends alike; with a name that
     // leads elsewhere.
     dns.name("203.0.113.3", "host.other.test").address("host.other.test", "203.0.113.3");

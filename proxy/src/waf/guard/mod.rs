@@ -151,10 +151,7 @@ impl Guard {
 
     /// The crawler that a client says to be, if the policy checks that.
     pub(crate) fn claimed(&self, user_agent: Option<&[u8]>) -> Option<&Arc<Crawler>> {
-        let Some(user_agent) = user_agent.filter(|_| !self.crawlers.is_empty()) else {
-            return None;
-        };
-        let lower = user_agent.to_ascii_lowercase();
+        let lower = user_agent.filter(|_| !self.crawlers.is_empty())?.to_ascii_lowercase();
         self.crawlers.iter().find(|crawler| crawler.is_claimed_by(&lower))
     }
 }
