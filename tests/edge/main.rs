@@ -33,3 +33,4 @@ mod soak;
 mod streaming;
 mod timeouts;
 mod waf;
+mod waf_responses;

@@ -1,5 +1,5 @@
 use crate::{
-    AccessLog, Action, ByteSize, ControlAddress, HealthCheck, HostPattern, Issuer, LimitKey, Name,
+    Action, ByteSize, ControlAddress, HealthCheck, HostPattern, Issuer, LimitKey, LogTarget, Name,
     PathPattern, Protocols, Rate, RateLimit, RuleIds, Secret, Sticky, WafRules, Weight,
     show_duration,
 };
@@ -118,7 +118,7 @@ macro_rules! shown {
 }
 
 shown!(bool, String, SocketAddr, IpNet, Name, Method, HeaderName);
-shown!(AccessLog, ControlAddress, HostPattern, PathPattern, LimitKey, RuleIds, Secret, WafRules);
+shown!(LogTarget, ControlAddress, HostPattern, PathPattern, LimitKey, RuleIds, Secret, WafRules);
 
 /// Quantities.
 macro_rules! ordered {

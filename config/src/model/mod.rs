@@ -28,7 +28,7 @@ pub use health::{Health, HealthCheck};
 pub use host::{HostPattern, InvalidHostPattern, is_local_name};
 pub use limits::ListenerLimits;
 pub use listener::{Listener, Protocols};
-pub use log::{AccessLog, Log, LogFormat, LogLevel};
+pub use log::{Log, LogFormat, LogLevel, LogTarget};
 pub use path::{InvalidPathPattern, PathPattern};
 pub use rate_limit::{LimitKey, RateLimit};
 pub use route::Route;
@@ -38,4 +38,4 @@ pub use tls::{CertificateFiles, Tls, TlsIssuer, TlsVersion};
 pub use upstream::{
     Balance, Pool, Retries, Upstream, UpstreamProtocol, UpstreamTimeouts, UpstreamTls,
 };
-pub use waf::{RuleIds, Waf, WafExclusion, WafMode, WafRules};
+pub use waf::{RuleIds, Waf, WafExclusion, WafMode, WafOnLimit, WafOverLimit, WafRules};
