@@ -44,7 +44,7 @@ fn answer(headers: &str, body: &str) -> Act {
 async fn record(log: &Path, path: &str) -> Value {
     eventually("its audit record", || {
         let text = std::fs::read_to_string(log).unwrap_or_default();
-        let mut records = text.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+        let records = text.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
         let found = records.rev().find(|record| record["path"] == path);
         async { found }
     })
