@@ -33,4 +33,5 @@ mod soak;
 mod streaming;
 mod timeouts;
 mod waf;
+mod waf_crs;
 mod waf_responses;

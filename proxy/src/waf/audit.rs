@@ -76,7 +76,7 @@ fn record(out: &mut Vec<u8>, facts: &Facts, inspected: &Inspected) {
         let _ = write!(out, ",\"outbound_score\":{score}");
     }
     out.extend_from_slice(b",\"rules\":[");
-    for (at, found) in inspected.matches.iter().filter(|found| found.audit).enumerate() {
+    for (at, found) in inspected.matches.iter().enumerate() {
         let comma = if at > 0 { "," } else { "" };
         let _ = write!(out, "{comma}{{\"id\":{},\"phase\":{}", found.id, found.phase);
         let _ = write!(out, ",\"message\":{}", Quoted(&found.message));

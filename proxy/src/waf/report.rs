@@ -45,8 +45,9 @@ impl Inspected {
             std::str::from_utf8(text).ok()?.parse().ok()
         };
         let matches = transaction.matches();
-        let notable = !matches.is_empty() || outcome != Outcome::Passed;
-        let audited = notable && waf.audits && transaction.is_audited();
+        // `noauditlog`: no reason for a record, but part of one.
+        let wanted = outcome != Outcome::Passed || matches.iter().any(|found| found.audit);
+        let audited = wanted && waf.audits && transaction.is_audited();
         let told = transaction.told_headers().filter(|_| audited);
         Self {
             waf: Arc::clone(waf),
