@@ -27,6 +27,7 @@
 //! assert_eq!(transaction.matches()[0].id, 1);
 //! ```
 
+mod addresses;
 pub mod body;
 mod compile;
 mod interner;
@@ -39,6 +40,7 @@ mod seclang;
 mod transaction;
 pub mod transform;
 
+pub use addresses::{AddressList, Entries, ListFaults};
 pub use compile::Ruleset;
 pub use interner::Interner;
 pub use policy::{

@@ -21,6 +21,7 @@ pub(crate) use action::{
     Access, Action, Allow, Bodies, Control, Disruption, Sanitise, SetVar, SetVarOp, Switch,
 };
 pub(crate) use directive::{Directive, Located, TagOrId};
+pub(crate) use fault::show;
 pub use fault::{Fault, Faults, Position};
 pub(crate) use include::beside;
 pub use include::{Disk, Files, Memory};
