@@ -107,7 +107,7 @@ fn try_launch(launch: Launch) -> anyhow::Result<ExitCode> {
             Start { inheritance, succession: Succession::InService(listener) }
         }
     };
-    let access = logging::access(&config.log)?;
+    let logs = Logs { access: logging::access(&config.log)?, waf: logging::waf(&config.log)? };
     let workers = match config.server.workers {
         Some(workers) => workers,
         None => std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN),
@@ -116,7 +116,7 @@ fn try_launch(launch: Launch) -> anyhow::Result<ExitCode> {
     let code = Arc::new(AtomicU8::new(0));
     let outcome = Arc::clone(&code);
     process::host(workers, is_done, |background, slots| async move {
-        let parts = Parts { launch, start, access, workers, descriptors, state };
+        let parts = Parts { launch, start, logs, workers, descriptors, state };
         if let Err(error) = Box::pin(serve(parts, background, slots)).await {
             tracing::error!("{error:#}");
             outcome.store(1, Relaxed);
@@ -139,11 +139,17 @@ enum Succession {
     InService(UnixListener),
 }
 
+/// The logs of the data path.
+struct Logs {
+    access: Option<tidegate_proxy::AccessLog>,
+    waf: Option<tidegate_proxy::AuditLog>,
+}
+
 /// What `serve` composes.
 struct Parts {
     launch: Launch,
     start: Start,
-    access: Option<tidegate_proxy::AccessLog>,
+    logs: Logs,
     workers: NonZeroUsize,
     descriptors: usize,
     state: PathBuf,
@@ -184,7 +190,8 @@ async fn serve(
         rate_limit_keys: config.server.rate_limit_keys,
         salt,
         certs: certs.clone(),
-        access: parts.access,
+        access: parts.logs.access,
+        waf_audit: parts.logs.waf,
         background: background.clone(),
         inherited: listeners,
     };

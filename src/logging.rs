@@ -2,9 +2,12 @@
 //! standard output or a file, by the data path's own writer.
 
 use anyhow::Context;
-use std::{fs::OpenOptions, io::IsTerminal};
-use tidegate_config::{AccessLog as Destination, Log, LogFormat, LogLevel};
-use tidegate_proxy::{AccessFormat, AccessLog};
+use std::{
+    fs::OpenOptions,
+    io::{IsTerminal, Write},
+};
+use tidegate_config::{Log, LogFormat, LogLevel, LogTarget};
+use tidegate_proxy::{AccessFormat, AccessLog, AuditLog};
 use tracing_subscriber::{EnvFilter, fmt, prelude::*};
 
 /// Starts the log. `RUST_LOG` refines the document's level.
@@ -40,13 +43,21 @@ pub(crate) fn access(log: &Log) -> anyhow::Result<Option<AccessLog>> {
         LogFormat::Human => AccessFormat::Human,
         LogFormat::Json => AccessFormat::Json,
     };
-    Ok(match &log.access {
-        Destination::Off => None,
-        Destination::Stdout => Some(AccessLog::new(format, std::io::stdout())),
-        Destination::File(path) => {
+    Ok(open(&log.access, "log.access")?.map(|sink| AccessLog::new(format, sink)))
+}
+
+/// Opens the WAF's audit log.
+pub(crate) fn waf(log: &Log) -> anyhow::Result<Option<AuditLog>> {
+    Ok(open(&log.waf, "log.waf")?.map(AuditLog::new))
+}
+
+fn open(target: &LogTarget, key: &str) -> anyhow::Result<Option<Box<dyn Write + Send>>> {
+    Ok(match target {
+        LogTarget::Off => None,
+        LogTarget::Stdout => Some(Box::new(std::io::stdout())),
+        LogTarget::File(path) => {
             let file = OpenOptions::new().create(true).append(true).open(path);
-            let file = file.with_context(|| format!("log.access: `{}`", path.display()))?;
-            Some(AccessLog::new(format, file))
+            Some(Box::new(file.with_context(|| format!("{key}: `{}`", path.display()))?))
         }
     })
 }

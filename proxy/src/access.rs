@@ -1,17 +1,12 @@
 //! The access log: a line per request, written off the workers.
 //!
 //! A worker formats into a buffer of its own and hands it to the writer's thread when it is
-//! large or a moment old. When the writer cannot keep up, lines are dropped and counted; a
-//! request never waits for a disk.
+//! large or a moment old.
 
-use crate::{observe::Facts, reason::Reason, worker::Worker};
+use crate::{lines::Lines, observe::Facts, reason::Reason, waf, worker::Worker};
 use http::HeaderValue;
 use std::{
     io::Write,
-    sync::{
-        atomic::{AtomicU64, Ordering::Relaxed},
-        mpsc::{SyncSender, sync_channel},
-    },
     time::{Duration, SystemTime},
 };
 
@@ -31,31 +26,18 @@ pub enum AccessFormat {
 /// Where access lines go.
 pub struct AccessLog {
     format: AccessFormat,
-    queue: SyncSender<Vec<u8>>,
-    dropped: AtomicU64,
+    lines: Lines,
 }
 
 impl AccessLog {
     /// Starts the writer's thread; it ends when the log is dropped.
-    pub fn new(format: AccessFormat, mut sink: impl Write + Send + 'static) -> Self {
-        let (queue, lines) = sync_channel::<Vec<u8>>(QUEUE);
-        let write = move || {
-            for chunk in lines {
-                if let Err(error) = sink.write_all(&chunk).and_then(|()| sink.flush()) {
-                    tracing::warn!(%error, "the access log cannot be written");
-                }
-            }
-        };
-        // Without the thread the queue's other end is gone and every buffer counts as dropped.
-        if let Err(error) = std::thread::Builder::new().name("access-log".into()).spawn(write) {
-            tracing::error!(%error, "the access log has no thread; its lines are dropped");
-        }
-        Self { format, queue, dropped: AtomicU64::new(0) }
+    pub fn new(format: AccessFormat, sink: impl Write + Send + 'static) -> Self {
+        Self { format, lines: Lines::new("access log", QUEUE, sink) }
     }
 
     /// Buffers of lines lost because the writer was behind.
-    pub fn dropped(&self) -> u64 {
-        self.dropped.load(Relaxed)
+    pub(crate) fn dropped(&self) -> u64 {
+        self.lines.dropped()
     }
 
     pub(crate) fn write(&self, worker: &Worker, facts: &Facts) {
@@ -67,7 +49,7 @@ impl AccessLog {
         if lines.len() >= FLUSH_BYTES {
             let full = std::mem::take(&mut *lines);
             drop(lines);
-            self.queue(full);
+            self.lines.write(full);
         }
     }
 
@@ -75,13 +57,7 @@ impl AccessLog {
     pub(crate) fn flush(&self, worker: &Worker) {
         let lines = std::mem::take(&mut *worker.lines.lock());
         if !lines.is_empty() {
-            self.queue(lines);
-        }
-    }
-
-    fn queue(&self, lines: Vec<u8>) {
-        if self.queue.try_send(lines).is_err() {
-            self.dropped.fetch_add(1, Relaxed);
+            self.lines.write(lines);
         }
     }
 }
@@ -117,13 +93,13 @@ fn human(out: &mut Vec<u8>, facts: &Facts) {
     if let Some(reason) = facts.reason {
         let _ = write!(out, " reason={}", reason.word());
     }
-    if let Some(inspected) = &facts.inspected {
-        let _ = write!(out, " waf={}/{}", inspected.policy, inspected.outcome.word());
+    if let Some(inspected) = told(facts) {
+        let _ = write!(out, " waf={}/{}", inspected.waf.name, inspected.outcome.word());
         if let Some(finding) = &inspected.check {
             let _ = write!(out, ",{}", finding.check.word());
         }
-        for found in &inspected.matches {
-            let _ = write!(out, ",{}", found.id);
+        for id in inspected.ids.iter().take(waf::TOLD) {
+            let _ = write!(out, ",{id}");
         }
     }
     if let Some(detail) = &facts.detail {
@@ -136,8 +112,7 @@ fn human(out: &mut Vec<u8>, facts: &Facts) {
 }
 
 fn json(out: &mut Vec<u8>, facts: &Facts) {
-    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    let _ = write!(out, "{{\"time\":{}.{:03}", now.as_secs(), now.subsec_millis());
+    time(out);
     field(out, "client", &facts.client.to_string());
     field(out, "listener", facts.listener.as_str());
     field(out, "scheme", if facts.https { "https" } else { "http" });
@@ -167,7 +142,7 @@ fn json(out: &mut Vec<u8>, facts: &Facts) {
     if let Some(detail) = &facts.detail {
         field(out, "detail", detail);
     }
-    if let Some(inspected) = &facts.inspected {
+    if let Some(inspected) = told(facts) {
         let _ = write!(out, ",\"waf\":{inspected}");
     }
     header(out, "request_id", facts.request_id.as_ref());
@@ -176,17 +151,28 @@ fn json(out: &mut Vec<u8>, facts: &Facts) {
     out.extend_from_slice(b"}\n");
 }
 
-fn path_of(facts: &Facts) -> &str {
+/// What a WAF policy found, if there is something to tell.
+fn told(facts: &Facts) -> Option<&waf::Inspected> {
+    facts.inspected.as_deref().filter(|inspected| inspected.is_notable())
+}
+
+/// Begins an object with the time.
+pub(crate) fn time(out: &mut Vec<u8>) {
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    let _ = write!(out, "{{\"time\":{}.{:03}", now.as_secs(), now.subsec_millis());
+}
+
+pub(crate) fn path_of(facts: &Facts) -> &str {
     facts.uri.path_and_query().map_or("/", |path| path.as_str())
 }
 
-fn header(out: &mut Vec<u8>, name: &str, value: Option<&HeaderValue>) {
+pub(crate) fn header(out: &mut Vec<u8>, name: &str, value: Option<&HeaderValue>) {
     if let Some(value) = value {
         field(out, name, &String::from_utf8_lossy(value.as_bytes()));
     }
 }
 
-fn field(out: &mut Vec<u8>, name: &str, value: &str) {
+pub(crate) fn field(out: &mut Vec<u8>, name: &str, value: &str) {
     let _ = write!(out, ",\"{name}\":\"{}\"", Escaped(value));
 }
 

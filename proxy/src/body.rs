@@ -349,6 +349,52 @@ enum Source {
     Empty,
     Full(Bytes),
     Upstream(Incoming),
+    Held(Box<Held>),
+}
+
+/// What was read ahead of an upstream's body, and its rest.
+struct Held {
+    data: Bytes,
+    trailers: Option<http::HeaderMap>,
+    rest: Option<Incoming>,
+}
+
+impl Source {
+    /// What an upstream's body has next.
+    fn poll_upstream(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+        match self {
+            Self::Empty | Self::Full(_) => Poll::Ready(None),
+            Self::Upstream(body) => Pin::new(body).poll_frame(cx),
+            Self::Held(held) => {
+                if !held.data.is_empty() {
+                    return Poll::Ready(Some(Ok(Frame::data(std::mem::take(&mut held.data)))));
+                }
+                if let Some(trailers) = held.trailers.take() {
+                    return Poll::Ready(Some(Ok(Frame::trailers(trailers))));
+                }
+                match &mut held.rest {
+                    Some(rest) => Pin::new(rest).poll_frame(cx),
+                    None => Poll::Ready(None),
+                }
+            }
+        }
+    }
+
+    fn is_end(&self) -> bool {
+        match self {
+            Self::Empty => true,
+            Self::Full(bytes) => bytes.is_empty(),
+            Self::Upstream(body) => body.is_end_stream(),
+            Self::Held(held) => {
+                held.data.is_empty()
+                    && held.trailers.is_none()
+                    && held.rest.as_ref().is_none_or(Body::is_end_stream)
+            }
+        }
+    }
 }
 
 /// What accompanies a response until its last byte.
@@ -377,22 +423,26 @@ impl ResponseBody {
         Self { source: Source::Upstream(body), watch: None }
     }
 
+    /// What was read ahead of an upstream's body, and its rest.
+    pub(crate) fn held(data: Bytes, trailers: Option<http::HeaderMap>, rest: Self) -> Self {
+        let rest = match rest.source {
+            Source::Upstream(rest) => Some(rest),
+            Source::Empty | Source::Full(_) | Source::Held(_) => None,
+        };
+        Self { source: Source::Held(Box::new(Held { data, trailers, rest })), watch: None }
+    }
+
     /// The length of a body made here; `None` for an upstream's.
     pub(crate) fn own_length(&self) -> Option<usize> {
         match &self.source {
             Source::Full(bytes) => Some(bytes.len()),
-            Source::Empty | Source::Upstream(_) => None,
+            Source::Empty | Source::Upstream(_) | Source::Held(_) => None,
         }
     }
 
     /// Hands over what is to be told at the end.
     pub(crate) fn watched(mut self, mut watch: Watch) -> Self {
-        let finished = match &self.source {
-            Source::Empty => true,
-            Source::Full(bytes) => bytes.is_empty(),
-            Source::Upstream(body) => body.is_end_stream(),
-        };
-        if finished {
+        if self.source.is_end() {
             watch.finish();
         }
         self.watch = Some(Box::new(watch));
@@ -432,7 +482,7 @@ impl Body for ResponseBody {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
         let this = &mut *self;
-        let body = match &mut this.source {
+        match &mut this.source {
             Source::Empty => return Poll::Ready(None),
             Source::Full(bytes) => {
                 let bytes = std::mem::take(bytes);
@@ -444,8 +494,8 @@ impl Body for ResponseBody {
                 let frame = (!bytes.is_empty()).then(|| Ok(Frame::data(bytes)));
                 return Poll::Ready(frame);
             }
-            Source::Upstream(body) => body,
-        };
+            Source::Upstream(_) | Source::Held(_) => {}
+        }
         if let Some(watch) = &mut this.watch {
             watch.observation.asked();
             // First of all: an upstream that always has something never waits.
@@ -453,7 +503,7 @@ impl Body for ResponseBody {
                 return Poll::Ready(Some(Err(watch.broken(Reason::TotalTimeout))));
             }
         }
-        let polled = Pin::new(&mut *body).poll_frame(cx);
+        let polled = this.source.poll_upstream(cx);
         let Some(watch) = &mut this.watch else {
             let broken = |_| Broken(Reason::UpstreamTruncated);
             return polled.map(|frame| frame.map(|frame| frame.map_err(broken)));
@@ -462,7 +512,7 @@ impl Body for ResponseBody {
             Poll::Ready(Some(Ok(frame))) => {
                 watch.pause.over();
                 watch.observation.sent(frame.data_ref().map_or(0, Bytes::len));
-                if body.is_end_stream() {
+                if this.source.is_end() {
                     watch.finish();
                 }
                 Poll::Ready(Some(Ok(frame)))
@@ -482,11 +532,7 @@ impl Body for ResponseBody {
     }
 
     fn is_end_stream(&self) -> bool {
-        match &self.source {
-            Source::Empty => true,
-            Source::Full(bytes) => bytes.is_empty(),
-            Source::Upstream(body) => body.is_end_stream(),
-        }
+        self.source.is_end()
     }
 
     fn size_hint(&self) -> SizeHint {
@@ -494,6 +540,16 @@ impl Body for ResponseBody {
             Source::Empty => SizeHint::with_exact(0),
             Source::Full(bytes) => SizeHint::with_exact(bytes.len() as u64),
             Source::Upstream(body) => body.size_hint(),
+            Source::Held(held) => {
+                let read = held.data.len() as u64;
+                let rest = held.rest.as_ref().map_or(SizeHint::with_exact(0), Body::size_hint);
+                let mut hint = SizeHint::new();
+                hint.set_lower(rest.lower().saturating_add(read));
+                if let Some(upper) = rest.upper().and_then(|upper| upper.checked_add(read)) {
+                    hint.set_upper(upper);
+                }
+                hint
+            }
         }
     }
 }

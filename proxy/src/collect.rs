@@ -46,6 +46,12 @@ fn families(core: &Core) -> Vec<MetricFamily> {
             .with(&[], dropped)
             .done(),
     );
+    let dropped = core.observer.audit.as_ref().map_or(0, |audit| audit.dropped());
+    all.push(
+        Family::counter("tidegate_waf_audit_dropped_total", "WAF audit records lost.")
+            .with(&[], dropped)
+            .done(),
+    );
     all.retain(|family| !family.get_metric().is_empty());
     all
 }

@@ -23,6 +23,8 @@ pub(crate) struct Context<'a> {
     pub(crate) workers: usize,
     pub(crate) table: &'a Arc<limit::Table>,
     pub(crate) interner: &'a Interner,
+    /// Whether there is a WAF audit log.
+    pub(crate) audits: bool,
     pub(crate) tls: &'a BTreeMap<Name, Arc<ListenerTls>>,
 }
 
@@ -158,7 +160,8 @@ fn wafs(
     shared: &waf::Shared<'_>,
     faults: &mut Vec<String>,
 ) -> BTreeMap<Name, Arc<Waf>> {
-    let mut rulesets = waf::Rulesets::new(context.interner, context.old.wafs.values());
+    let mut rulesets =
+        waf::Rulesets::new(context.interner, context.old.wafs.values(), context.audits);
     let mut compiled = BTreeMap::new();
     for (name, document) in &config.waf {
         match waf::compile(name, document, context.old.wafs.get(name), &mut rulesets, shared) {

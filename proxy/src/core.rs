@@ -13,7 +13,7 @@ use crate::{
         endpoint::Health,
         health::{self, Checker},
     },
-    waf::Crawlers,
+    waf::{AuditLog, Crawlers},
     worker::{Command, Worker},
 };
 use arc_swap::ArcSwap;
@@ -49,6 +49,8 @@ pub struct Options {
     pub certs: Certs,
     /// Where access lines go; `None` = nowhere.
     pub access: Option<AccessLog>,
+    /// Where the WAF's audit records go; `None` = nowhere.
+    pub waf_audit: Option<AuditLog>,
     /// A runtime that serves no requests, for health checks and deadlines.
     pub background: Handle,
     /// Sockets from the process this one takes over from.
@@ -107,7 +109,7 @@ impl Core {
             table: Arc::new(Table::new(options.rate_limit_keys.get())),
             interner: Interner::default(),
             crawlers: Crawlers::new(&options.background, &config.dns.servers),
-            observer: Observer::new(workers, options.access),
+            observer: Observer::new(workers, options.access, options.waf_audit),
             workers: (0..workers).map(|index| Arc::new(Worker::new(index))).collect(),
             max_connections: options.max_connections,
             open: Arc::default(),
@@ -141,6 +143,7 @@ impl Core {
             workers: self.workers.len(),
             table: &self.table,
             interner: &self.interner,
+            audits: self.observer.audit.is_some(),
             tls: &prepared.listeners,
         };
         let snapshot = compile(config, state, &context).map_err(ApplyError)?;

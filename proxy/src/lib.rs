@@ -24,6 +24,7 @@ mod forwarded;
 pub mod h1;
 mod hop;
 mod limit;
+mod lines;
 mod listener;
 mod normalise;
 mod observe;
@@ -47,6 +48,7 @@ pub use explain::{Answer as Explanation, Question};
 pub use figures::{EndpointFigures, ListenerFigures, VersionFigures};
 pub use listener::Sockets;
 pub use reason::Reason;
+pub use waf::{AuditLog, policy as waf_policy};
 
 use std::{io, sync::Arc, time::Duration};
 use tidegate_config::Config;

@@ -8,7 +8,7 @@ use crate::{
     reason::Reason,
     snapshot::Route,
     stream::StreamClock,
-    waf::Inspected,
+    waf::{AuditLog, Inspected},
 };
 use http::{HeaderValue, Method, Uri, Version};
 use std::{
@@ -80,26 +80,29 @@ pub(crate) struct Observer {
     /// One counter per [`Reason::ALL`].
     pub(crate) refusals: Box<[AtomicU64]>,
     pub(crate) access: Option<AccessLog>,
+    pub(crate) audit: Option<AuditLog>,
 }
 
 impl Observer {
-    pub(crate) fn new(workers: usize, access: Option<AccessLog>) -> Self {
+    pub(crate) fn new(workers: usize, access: Option<AccessLog>, audit: Option<AuditLog>) -> Self {
         Self {
             no_route: PerWorker::new(workers),
             refusals: Reason::ALL.iter().map(|_| AtomicU64::new(0)).collect(),
             access,
+            audit,
         }
     }
 }
 
 impl Facts {
-    /// What the head says. Fields that only the access log shows are looked up if it is on.
+    /// What the head says. Fields that only logs show are looked up if one is on.
     pub(crate) fn new<B>(
         request: &http::Request<B>,
         client: IpAddr,
         connection: &Connection,
     ) -> Self {
-        let logged = connection.core.observer.access.is_some();
+        let observer = &connection.core.observer;
+        let logged = observer.access.is_some() || observer.audit.is_some();
         let header = |name| request.headers().get(name).filter(|_| logged).cloned();
         Self {
             started: Instant::now(),
@@ -204,6 +207,12 @@ impl Drop for Observation {
                 cells.failures.fetch_add(u64::from(facts.status >= 500 || broke), Relaxed);
                 cells.latency(facts.head_after.unwrap_or_default());
             }
+        }
+        if let Some(inspected) = &facts.inspected {
+            inspected.count();
+        }
+        if let Some(audit) = &observer.audit {
+            audit.write(facts);
         }
         if let Some(access) = &observer.access {
             access.write(&connection.worker, facts);

@@ -17,7 +17,8 @@ use crate::{
     snapshot::{Listening, Route, RouteAction, Service, Snapshot, Version},
     sticky,
     stream::StreamClock,
-    tunnel, waf,
+    tunnel,
+    waf::{self, Waf},
 };
 use http::{
     HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri,
@@ -78,10 +79,10 @@ pub(crate) async fn serve(
 }
 
 /// What outlives the response head when an upstream answers.
-struct Pending {
+pub(crate) struct Pending {
     lease: Option<crate::upstream::Lease>,
-    pause: Pause,
-    deadline: Option<Pin<Box<tokio::time::Sleep>>>,
+    pub(crate) pause: Pause,
+    pub(crate) deadline: Option<Pin<Box<tokio::time::Sleep>>>,
 }
 
 impl Default for Pending {
@@ -152,17 +153,64 @@ async fn answer(
         Subject { client: observation.facts.client, path: &path, headers: request.headers() };
     let limited = admit(&connection.core.table, route, &subject)?;
     check_length(route, &request)?;
-    if let Some(waf) = &route.waf
-        && waf::check(waf, connection, observation, &request, &path)?
-    {
+    let waf = match &route.waf {
+        Some(waf) if waf::check(waf, connection, observation, &request, &path)? => Some(waf),
+        _ => None,
+    };
+    let admitted =
+        Admitted { connection, snapshot, route, authority, path: &path, trusted, limited };
+    match waf {
         // Boxed: a transaction is large, and most routes have no policy.
-        request = Box::pin(waf::inspect(waf, connection, observation, request)).await?;
+        Some(waf) => Box::pin(inspected(waf, &admitted, request, observation)).await,
+        None => act(&admitted, request, observation).await,
     }
+}
 
+/// A request that got past what is cheap to ask.
+struct Admitted<'a> {
+    connection: &'a Arc<Connection>,
+    snapshot: &'a Snapshot,
+    route: &'a Route,
+    authority: HeaderValue,
+    path: &'a str,
+    trusted: bool,
+    limited: Option<(&'a Limit, Decision)>,
+}
+
+/// Under a WAF policy: looked at before an upstream is contacted, and its answer before the client
+/// gets it.
+async fn inspected(
+    waf: &Arc<Waf>,
+    admitted: &Admitted<'_>,
+    request: Request<ClientBody>,
+    observation: &mut Observation,
+) -> Result<Answered, Refusal> {
+    let mut inspection = waf::Inspection::new(waf, admitted.connection, observation);
+    let answered = match inspection.request(request, observation).await {
+        Err(refusal) => Err(refusal),
+        Ok(request) => match act(admitted, request, observation).await {
+            Ok((response, Some(mut pending))) => {
+                let looked_at = inspection.response(response, &mut pending, observation).await;
+                looked_at.map(|response| (response, Some(pending)))
+            }
+            answered => answered,
+        },
+    };
+    inspection.finish(observation);
+    answered
+}
+
+/// Carries the route's action out.
+async fn act(
+    admitted: &Admitted<'_>,
+    request: Request<ClientBody>,
+    observation: &mut Observation,
+) -> Result<Answered, Refusal> {
+    let &Admitted { connection, snapshot, route, ref authority, path, trusted, limited } = admitted;
     let service = match &route.action {
         RouteAction::Service(at) => &snapshot.services[*at],
         RouteAction::Redirect { to, status, keep_path } => {
-            let to = location(to, *keep_path, &path, uri.query());
+            let to = location(to, *keep_path, path, request.uri().query());
             return now(respond::redirect(*status, &to));
         }
         RouteAction::Respond { status, body, content_type } => {
@@ -191,10 +239,10 @@ async fn answer(
         client: observation.facts.client,
         trusted,
         https: connection.tls.is_some(),
-        host: &authority,
+        host: authority,
         port: connection.local.port(),
     };
-    let outgoing = outgoing(request, route, version, &forwarding, &path, observation, upgrade)?;
+    let outgoing = outgoing(request, route, version, &forwarding, path, observation, upgrade)?;
     let timeouts = &version.upstream.document.timeouts;
     let deadline = timeouts.total.map(|total| Instant::now() + total);
     let worker = connection.worker.index;

@@ -13,6 +13,7 @@ mod table;
 mod tokens;
 mod upstreams;
 mod verbs;
+mod waf;
 mod weights;
 
 pub(crate) use failure::Failure;
@@ -114,6 +115,9 @@ mod tests {
             "token create ci --role deployer --expires 720h",
             "token list",
             "token revoke 0123456789abcdef",
+            "waf eval -c a.toml --policy strict request.http",
+            "waf eval --rules crs --paranoia 4 --batch",
+            "waf exclude 0123abc --log waf.log",
         ] {
             let words = ["tidegate"].into_iter().chain(line.split(' '));
             if let Err(error) = Cli::try_parse_from(words) {
@@ -135,6 +139,8 @@ mod tests {
             "token create ci --role root",
             "token create ci --role viewer --expires soon",
             "--control ftp://x status",
+            "waf eval request.http",
+            "waf exclude 0123abc",
         ] {
             let words = ["tidegate"].into_iter().chain(line.split(' '));
             let error = Cli::try_parse_from(words).expect_err(line);

@@ -1,7 +1,8 @@
 //! The verbs, and how they end: exit code 0 when done, 1 on an error, 2 for a usage error.
 
 use super::{
-    Failure, Remote, certs, explain, offline, reload, services, status, tokens, upstreams, weights,
+    Failure, Remote, certs, explain, offline, reload, services, status, tokens, upstreams, waf,
+    weights,
 };
 use std::{
     io::{self, Write},
@@ -32,6 +33,9 @@ pub(crate) enum Verb {
     /// Make, list and revoke API tokens
     #[command(subcommand)]
     Token(tokens::Token),
+    /// Try a WAF policy, or make room in it
+    #[command(subcommand)]
+    Waf(waf::Command),
 }
 
 /// Carries a verb out: what it found goes to stdout, what went wrong to stderr.
@@ -64,6 +68,7 @@ async fn carry_out(remote: &Remote, verb: &Verb) -> Result<String, Failure> {
         Verb::Certs => certs::show(remote).await,
         Verb::Explain(explain) => explain::show(remote, explain).await,
         Verb::Reload(reload) => reload::execute(remote, reload).await,
+        Verb::Waf(command) => waf::execute(command, remote.json),
         Verb::Token(token) => tokens::execute(remote, token).await,
     }
 }

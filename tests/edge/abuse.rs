@@ -272,7 +272,7 @@ async fn an_empty_fixed_answer_is_not_a_client_that_left() {
 async fn h2_targets_are_as_narrow_as_h1_targets() {
     let origin = Origin::start("v1").await;
     let edge = Edge::start(&simple(origin.address)).await;
-    for path in ["/\u{e9}", "/?%00", "/?x=%0d%0a", "*"] {
+    for path in ["/\u{e9}", "/?%00", "/x%0d%0a", "*"] {
         let mut client = FrameClient::connect(edge.address("http").await).await;
         client.get(1, path).await;
         // A target that is no URI at all ends the stream; one that is gets 400.

@@ -34,3 +34,5 @@ mod streaming;
 mod timeouts;
 mod waf;
 mod waf_checks;
+mod waf_crs;
+mod waf_responses;

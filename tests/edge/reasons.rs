@@ -10,6 +10,7 @@ pub const RESPONSE_TIMEOUT: &str = "response_timeout";
 pub const TOTAL_TIMEOUT: &str = "total_timeout";
 pub const UPSTREAM_RESET: &str = "upstream_reset";
 pub const UPSTREAM_MALFORMED: &str = "upstream_malformed";
+pub const UPSTREAM_TRUNCATED: &str = "upstream_truncated";
 pub const WAF_BLOCKED: &str = "waf_blocked";
 pub const WAF_LIMIT: &str = "waf_limit";
 pub const RATE_LIMITED: &str = "rate_limited";

@@ -235,7 +235,9 @@ async fn detect_mode_tells_what_a_check_would_refuse_and_runs_the_rules() {
     let lines = format!(
         "rules = [{rules:?}]\nmode = \"detect\"\ndeny = {{ addresses = [\"203.0.113.0/24\"] }}"
     );
-    let (edge, http) = start(&origin, dir, &lines, "").await;
+    let audit = dir.path("audit.log");
+    let tables = format!("\n[log]\nformat = \"json\"\nwaf = {audit:?}\n");
+    let (edge, http) = start(&origin, dir, &lines, &tables).await;
     assert_eq!(ask(http, "203.0.113.9", "/?q=attack").await.status, 200);
     assert_eq!(ask(http, "203.0.113.9", "/?q=other").await.status, 200);
     assert_eq!(ask(http, "192.0.2.1", "/").await.status, 200);
@@ -245,6 +247,14 @@ async fn detect_mode_tells_what_a_check_would_refuse_and_runs_the_rules() {
     assert_eq!(line["waf"]["rules"][0]["id"], 1001, "{line}");
     let line = edge.logs().await_access("the second", |line| line["path"] == "/?q=other").await;
     assert_eq!(line["waf"]["check"], "deny", "{line}");
+    let record = eventually("its audit record", || async {
+        let text = std::fs::read_to_string(&audit).unwrap_or_default();
+        let records = text.lines().filter_map(|line| serde_json::from_str(line).ok());
+        records.into_iter().find(|record: &serde_json::Value| record["path"] == "/?q=other")
+    })
+    .await;
+    let decided_by = serde_json::json!({ "check": "deny", "address": "203.0.113.0/24" });
+    assert_eq!(record["decided_by"], decided_by, "{record}");
     let api = edge.api();
     let outcome = async |word: &str| {
         let label = format!("outcome=\"{word}\"");

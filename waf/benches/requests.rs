@@ -10,10 +10,8 @@ use std::{hint::black_box, path::PathBuf, sync::Arc, time::Instant};
 use tidegate_waf::{
     Connection, Disk, Faults, Interner, Memory, Policy, PolicyOptions, Prefiltering, Ruleset,
     Transaction,
+    message::{self, Message},
 };
-
-#[path = "../examples/raw/mod.rs"]
-mod raw;
 
 const BATCHES: usize = 31;
 const RESPONSE: &[u8] =
@@ -76,12 +74,12 @@ fn main() {
             let Ok(bytes) = std::fs::read(&path) else {
                 continue;
             };
-            let Some(request) = raw::Message::parse(&bytes) else { continue };
-            let response = raw::Message::parse(RESPONSE);
+            let Some(request) = Message::parse(&bytes) else { continue };
+            let response = Message::parse(RESPONSE);
             let mut matched = Vec::new();
-            let mut once = |response: Option<&raw::Message>| {
+            let mut once = |response: Option<&Message>| {
                 let mut transaction = Transaction::new(&policy, &Connection::default());
-                raw::run(&mut transaction, &request, response);
+                message::run(&mut transaction, &request, response);
                 matched = transaction.matches().iter().map(|m| m.id).collect();
                 black_box(transaction.work())
             };

@@ -15,10 +15,8 @@ use std::{
 use tidegate_waf::{
     Connection, Disk, Interner, Limits, OnLimit, Policy, PolicyOptions, Prefiltering, Ruleset,
     Transaction,
+    message::{self, Message},
 };
-
-#[path = "raw/mod.rs"]
-mod raw;
 
 fn main() -> ExitCode {
     match run() {
@@ -96,7 +94,7 @@ fn evaluate(
     count: u64,
     explain: bool,
 ) -> Result<String, String> {
-    let Some(request) = raw::Message::parse(request) else {
+    let Some(request) = Message::parse(request) else {
         return Ok(r#"{"ids":[],"status":400}"#.to_owned());
     };
     let id = count.to_string();
@@ -107,8 +105,8 @@ fn evaluate(
         ..Connection::default()
     };
     let mut transaction = Transaction::new(policy, &connection);
-    let response = raw::Message::parse(response);
-    raw::run(&mut transaction, &request, response.as_ref());
+    let response = Message::parse(response);
+    message::run(&mut transaction, &request, response.as_ref());
     if !transaction.missed().is_empty() {
         return Err(format!("the prefilter missed {:?}", transaction.missed()));
     }

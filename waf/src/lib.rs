@@ -32,6 +32,7 @@ pub mod body;
 mod compile;
 mod interner;
 pub mod libinjection;
+pub mod message;
 mod operator;
 mod policy;
 mod report;

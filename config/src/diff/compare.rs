@@ -1,6 +1,6 @@
 use crate::{
-    AccessLog, Action, ByteSize, ControlAddress, Country, HealthCheck, HostPattern, Issuer,
-    LimitKey, Name, PathPattern, Protocols, Rate, RateLimit, RuleIds, Secret, Sticky, WafCrawlers,
+    Action, ByteSize, ControlAddress, Country, HealthCheck, HostPattern, Issuer, LimitKey,
+    LogTarget, Name, PathPattern, Protocols, Rate, RateLimit, RuleIds, Secret, Sticky, WafCrawlers,
     WafRules, Weight, show_duration,
 };
 use http::{HeaderName, HeaderValue, Method};
@@ -118,7 +118,7 @@ macro_rules! shown {
 }
 
 shown!(bool, String, SocketAddr, IpNet, Name, Method, HeaderName);
-shown!(AccessLog, ControlAddress, HostPattern, PathPattern, LimitKey, RuleIds, Secret, WafRules);
+shown!(LogTarget, ControlAddress, HostPattern, PathPattern, LimitKey, RuleIds, Secret, WafRules);
 shown!(Country, WafCrawlers);
 
 /// Quantities.

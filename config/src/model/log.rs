@@ -13,7 +13,9 @@ table! {
         /// The least severe level written: `error`, `warn`, `info` (default), `debug`, `trace`.
         level: LogLevel = "info",
         /// Where access lines go: `stdout` (default), `off` or a file's path.
-        access: AccessLog = "stdout",
+        access: LogTarget = "stdout",
+        /// Where the WAF's audit records go, one JSON object a line: `off` (default), `stdout` or a file's path.
+        waf: LogTarget = "off",
     }
 }
 
@@ -45,9 +47,9 @@ words! {
     }
 }
 
-/// Where access lines go.
+/// Where lines about requests go.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum AccessLog {
+pub enum LogTarget {
     /// The process' standard output.
     Stdout,
     /// Nowhere.
@@ -56,7 +58,7 @@ pub enum AccessLog {
     File(PathBuf),
 }
 
-impl fmt::Display for AccessLog {
+impl fmt::Display for LogTarget {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Stdout => f.write_str("stdout"),
@@ -66,16 +68,16 @@ impl fmt::Display for AccessLog {
     }
 }
 
-impl Written for AccessLog {
+impl Written for LogTarget {
     fn shape() -> impl Shape<Value = Self> {
-        AccessLogShape
+        LogTargetShape
     }
 }
 
-struct AccessLogShape;
+struct LogTargetShape;
 
-impl Shape for AccessLogShape {
-    type Value = AccessLog;
+impl Shape for LogTargetShape {
+    type Value = LogTarget;
 
     fn expected(&self) -> String {
         "`stdout`, `off` or a file's path".to_owned()
@@ -85,13 +87,13 @@ impl Shape for AccessLogShape {
         catalogue.text(&["stdout", "off", "/var/log/tidegate/access.log"])
     }
 
-    fn read(&self, node: &Node, cx: &mut Cx<'_>) -> Option<AccessLog> {
+    fn read(&self, node: &Node, cx: &mut Cx<'_>) -> Option<LogTarget> {
         let text = cx.text(node, || self.expected())?;
         match text.value.as_str() {
-            "stdout" => Some(AccessLog::Stdout),
-            "off" => Some(AccessLog::Off),
+            "stdout" => Some(LogTarget::Stdout),
+            "off" => Some(LogTarget::Off),
             path if path.contains('/') => {
-                Some(AccessLog::File(cx.files.resolve(node.at.file, path)))
+                Some(LogTarget::File(cx.files.resolve(node.at.file, path)))
             }
             name => {
                 let help = format!("for a file beside this one write `./{name}`");

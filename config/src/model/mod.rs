@@ -34,7 +34,7 @@ pub use health::{Health, HealthCheck};
 pub use host::{HostPattern, InvalidHostPattern, is_local_name};
 pub use limits::ListenerLimits;
 pub use listener::{Listener, Protocols};
-pub use log::{AccessLog, Log, LogFormat, LogLevel};
+pub use log::{Log, LogFormat, LogLevel, LogTarget};
 pub use path::{InvalidPathPattern, PathPattern};
 pub use rate_limit::{LimitKey, RateLimit};
 pub use route::Route;
@@ -45,6 +45,6 @@ pub use upstream::{
     Balance, Pool, Retries, Upstream, UpstreamProtocol, UpstreamTimeouts, UpstreamTls,
 };
 pub use waf::{
-    Country, RuleIds, Waf, WafClients, WafCrawler, WafCrawlers, WafExclusion, WafMode, WafPatch,
-    WafRules,
+    Country, RuleIds, Waf, WafClients, WafCrawler, WafCrawlers, WafExclusion, WafMode, WafOnLimit,
+    WafOverLimit, WafPatch, WafRules,
 };

@@ -31,12 +31,26 @@ table! {
         rules: WafRules = "crs",
         /// The anomaly score from which a request is refused. Default: what the rules say (5 in the Core Rule Set).
         inbound_threshold: Option<u32> as optional(whole(1..=1_000_000)),
-        /// Largest request body that is looked at, the content of uploaded files apart; over it `block` answers 413, `detect` looks at its beginning. Default 128 KiB.
+        /// The anomaly score from which a response is refused. Default: what the rules say (4 in the Core Rule Set).
+        outbound_threshold: Option<u32> as optional(whole(1..=1_000_000)),
+        /// Whether the bodies of responses are looked at: of text, and held in memory up to `response_limit` while they are. The upstream is then asked not to compress. Default false; the head of a response always is looked at.
+        response_bodies: bool = false,
+        /// Largest request body that is looked at, the content of uploaded files apart. Default 128 KiB.
         body_limit: ByteSize = "128KiB" as size("1KiB", "16MiB"),
         /// Largest multipart body with its files; held in memory while it is looked at. Default 12.5 MiB.
         upload_limit: ByteSize = "12.5MiB" as size("1KiB", "256MiB"),
-        /// Arguments of the query and of the body that are looked at; over it `block` answers 400. Default 1,000 each.
+        /// Largest response body that is looked at. Default 512 KiB.
+        response_limit: ByteSize = "512KiB" as size("1KiB", "16MiB"),
+        /// Arguments of the query and of the body that are looked at. Default 1,000 each.
         arguments: usize = 1_000 as whole(1..=100_000),
+        /// Nesting of a JSON or XML body. Default 512.
+        depth: usize = 512 as whole(1..=10_000),
+        /// Parts of a multipart body. Default 1,000.
+        parts: usize = 1_000 as whole(1..=100_000),
+        /// Bytes that the rules look at for one request and its response, each time they do; 64 MiB take about a quarter of a second. Default 64 MiB.
+        work: ByteSize = "64MiB" as size("1MiB", "4GiB"),
+        /// What happens beyond each limit.
+        on_limit: WafOnLimit = {},
         /// What the rules leave alone.
         exclusions: Vec<WafExclusion> = [] as list(WafExclusion::shape()),
         /// Clients whose requests the whole policy leaves alone.
@@ -99,6 +113,41 @@ words! {
         Block = "block",
         /// Matches are counted and logged.
         Detect = "detect",
+    }
+}
+
+table! {
+    /// `[waf.NAME] on_limit`: what happens to a request beyond a limit. `block` refuses it where the
+    /// policy's mode does, `pass` looks at what is within the limit; both are logged.
+    pub struct WafOnLimit {
+        /// Beyond `body_limit`: `block` (default) answers 413.
+        body: WafOverLimit = "block",
+        /// Beyond `upload_limit`: `block` (default) answers 413.
+        upload: WafOverLimit = "block",
+        /// Beyond `response_limit`: `block` answers 403, `pass` is the default.
+        response: WafOverLimit = "pass",
+        /// Beyond `arguments`: `block` (default) answers 400.
+        arguments: WafOverLimit = "block",
+        /// Beyond `depth`: `block` (default) answers 400.
+        depth: WafOverLimit = "block",
+        /// Beyond `parts`: `block` (default) answers 400.
+        parts: WafOverLimit = "block",
+        /// A body that is not what its content type says: `block` (default) answers 400.
+        malformed: WafOverLimit = "block",
+        /// Beyond `work`: `block` (default) answers 400.
+        work: WafOverLimit = "block",
+    }
+}
+
+defaults!(WafOnLimit);
+
+words! {
+    /// What happens beyond a limit of a WAF policy.
+    pub enum WafOverLimit: "verdict" {
+        /// The request is refused where the policy's mode refuses.
+        Block = "block",
+        /// What is within the limit is looked at, the rest passes.
+        Pass = "pass",
     }
 }
 

@@ -9,13 +9,16 @@ use crate::{
     body::ClientBody, conn::Connection, observe::Observation, reason::Reason, respond::Refusal,
 };
 use http::{Request, header::USER_AGENT};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::{
+    sync::Arc,
+    time::{SystemTime, UNIX_EPOCH},
+};
 use tidegate_config::WafMode;
 
 /// Whether a request goes on to the policy's rules; an error is the answer. `path` is the path
 /// as routes match it.
 pub(crate) fn check(
-    waf: &Waf,
+    waf: &Arc<Waf>,
     connection: &Connection,
     observation: &mut Observation,
     request: &Request<ClientBody>,
@@ -27,25 +30,25 @@ pub(crate) fn check(
             waf.counts.check(Check::Bypass);
             return Ok(false);
         }
-        Decision::Pass => {
-            if !has_rules {
-                waf.counts.count(Outcome::Passed, std::iter::empty());
-            }
-            return Ok(has_rules);
-        }
-        Decision::Refuse(finding) => finding,
+        Decision::Pass if has_rules => return Ok(true),
+        Decision::Pass => None,
+        Decision::Refuse(finding) => Some(finding),
     };
-    waf.counts.check(finding.check);
-    let blocks = waf.document.mode == WafMode::Block;
-    let outcome = if blocks { Outcome::Blocked } else { Outcome::Detected };
-    if blocks || !has_rules {
-        waf.counts.count(outcome, std::iter::empty());
-    }
-    let refusal = blocks.then(|| {
+    let outcome = match (&finding, waf.document.mode) {
+        (None, _) => Outcome::Passed,
+        (Some(_), WafMode::Block) => Outcome::Blocked,
+        (Some(_), WafMode::Detect) => Outcome::Detected,
+    };
+    let refusal = finding.as_ref().filter(|_| outcome == Outcome::Blocked).map(|finding| {
         let detail = format!("WAF policy `{}`: {}", waf.name, finding.told());
         Refusal::new(Reason::WafBlocked, detail)
     });
-    observation.facts.inspected = Some(Box::new(Inspected::by_check(&waf.name, outcome, finding)));
+    if let Some(finding) = &finding {
+        waf.counts.check(finding.check);
+    }
+    // Rules, if there are any, add what they find.
+    let inspected = Inspected::checked(waf, outcome, finding, request.headers());
+    observation.facts.inspected = Some(Box::new(inspected));
     refusal.map_or(Ok(has_rules), Err)
 }
 

@@ -9,10 +9,10 @@ use std::{
     path::{Path, PathBuf},
     sync::Arc,
 };
-use tidegate_config::{Name, PathPattern, WafExclusion, WafMode};
+use tidegate_config::{Name, PathPattern, WafExclusion, WafMode, WafOverLimit};
 use tidegate_waf::{
-    Disk, Exclude, ExcludeTarget, Files, Interner, Limits, Mode, PathRule, Policy, PolicyOptions,
-    RuleChoice, Ruleset,
+    Disk, Exclude, ExcludeTarget, Files, Interner, Limits, Mode, OnLimit, PathRule, Policy,
+    PolicyOptions, RuleChoice, Ruleset,
 };
 
 /// The rule files of a policy, a digest of what they hold, and the rules of its patches.
@@ -40,6 +40,7 @@ impl Files for WithPatches<'_> {
 pub(crate) struct Rulesets<'i> {
     interner: &'i Interner,
     known: HashMap<Source, Arc<Ruleset>>,
+    audits: bool,
 }
 
 impl<'i> Rulesets<'i> {
@@ -47,9 +48,10 @@ impl<'i> Rulesets<'i> {
     pub(crate) fn new<'w>(
         interner: &'i Interner,
         in_force: impl Iterator<Item = &'w Arc<Waf>>,
+        audits: bool,
     ) -> Self {
         let known = in_force.map(|waf| (waf.source.clone(), Arc::clone(waf.policy.rules())));
-        Self { interner, known: known.collect() }
+        Self { interner, known: known.collect(), audits }
     }
 
     fn load(&mut self, source: &Source) -> Result<Arc<Ruleset>, Vec<String>> {
@@ -99,8 +101,20 @@ pub(crate) fn compile(
     let policy = Policy::new(rules, options).map_err(|error| vec![said(error.to_string())])?;
     let guard = Guard::new(document, shared).map_err(|error| vec![said(error.to_string())])?;
     let counts = old.map_or_else(Arc::default, |old| Arc::clone(&old.counts));
+    let audits = rulesets.audits;
     let (name, document) = (name.clone(), document.clone());
-    Ok(Arc::new(Waf { name, document, policy, guard, source, counts }))
+    Ok(Arc::new(Waf { name, document, policy, guard, source, counts, audits }))
+}
+
+/// A policy outside of a data path, for trying it.
+///
+/// # Errors
+/// What is wrong with its rules, with file and line, or with its exclusions.
+pub fn policy(document: &tidegate_config::Waf) -> Result<Policy, Vec<String>> {
+    let source = source(document).map_err(|fault| vec![fault])?;
+    let rules = Rulesets::new(&Interner::default(), std::iter::empty(), false).load(&source)?;
+    let options = options(document).map_err(|fault| vec![fault])?;
+    Policy::new(rules, options).map_err(|error| vec![error.to_string()])
 }
 
 fn source(document: &tidegate_config::Waf) -> Result<Source, String> {
@@ -128,15 +142,37 @@ fn options(document: &tidegate_config::Waf) -> Result<PolicyOptions, String> {
         },
         paranoia: Some(document.paranoia),
         inbound_threshold: document.inbound_threshold,
+        outbound_threshold: document.outbound_threshold,
         exclusions,
-        limits: Limits {
-            body: document.body_limit.0 as usize,
-            body_with_files: document.upload_limit.0 as usize,
-            arguments: document.arguments,
-            ..Limits::default()
-        },
+        limits: limits(document),
+        response_bodies: document.response_bodies,
         ..PolicyOptions::default()
     })
+}
+
+fn limits(document: &tidegate_config::Waf) -> Limits {
+    let over = &document.on_limit;
+    let on = |over: WafOverLimit| match over {
+        WafOverLimit::Block => OnLimit::Block,
+        WafOverLimit::Pass => OnLimit::Pass,
+    };
+    Limits {
+        body: document.body_limit.0 as usize,
+        on_body: on(over.body),
+        body_with_files: document.upload_limit.0 as usize,
+        on_body_with_files: on(over.upload),
+        response_body: document.response_limit.0 as usize,
+        on_response_body: on(over.response),
+        arguments: document.arguments,
+        on_arguments: on(over.arguments),
+        depth: document.depth,
+        on_depth: on(over.depth),
+        parts: document.parts,
+        on_parts: on(over.parts),
+        on_malformed: on(over.malformed),
+        work: document.work.0,
+        on_work: on(over.work),
+    }
 }
 
 /// One entry of the document names several rules; the engine takes them one by one.

@@ -1,24 +1,28 @@
 //! WAF policies on the data path: rules compiled when a configuration comes into force, requests
-//! looked at before an upstream is contacted.
+//! looked at before an upstream is contacted, responses before the client gets them.
 
+mod audit;
 mod check;
 mod compile;
 mod crawlers;
 mod geo;
 mod guard;
-mod inspect;
+mod hold;
+mod inspection;
 mod lists;
 mod patches;
 mod report;
 
+pub use audit::AuditLog;
 pub(crate) use check::check;
+pub use compile::policy;
 pub(crate) use compile::{Rulesets, compile};
 pub(crate) use crawlers::{Crawlers, LOOKUPS};
 pub(crate) use geo::Geo;
 pub(crate) use guard::{Check, Guard, Shared};
-pub(crate) use inspect::inspect;
+pub(crate) use inspection::Inspection;
 pub(crate) use lists::{List, compile as compile_lists};
-pub(crate) use report::Inspected;
+pub(crate) use report::{Inspected, TOLD};
 
 use std::{
     collections::BTreeMap,
@@ -40,6 +44,8 @@ pub(crate) struct Waf {
     /// What its rule files held.
     pub(crate) source: compile::Source,
     pub(crate) counts: Arc<Counts>,
+    /// Whether somebody reads the audit log.
+    pub(crate) audits: bool,
 }
 
 /// What a policy did; outlives reloads.
@@ -83,13 +89,12 @@ impl Outcome {
 }
 
 impl Counts {
-    fn count(&self, outcome: Outcome, rules: impl Iterator<Item = u64>) {
+    fn count(&self, outcome: Outcome, rules: &[u64]) {
         self.outcomes[outcome as usize].fetch_add(1, Relaxed);
         // Most requests match nothing and take no lock.
-        let mut rules = rules.peekable();
-        if rules.peek().is_some() {
+        if !rules.is_empty() {
             let mut counts = self.rules.lock();
-            rules.for_each(|rule| *counts.entry(rule).or_default() += 1);
+            rules.iter().for_each(|&rule| *counts.entry(rule).or_default() += 1);
         }
     }
 

@@ -11,11 +11,7 @@ impl Transaction<'_> {
     /// The request body and phase 2. An empty body is told with an empty slice.
     pub fn request_body(&mut self, body: &[u8]) -> Verdict {
         self.begin_request_body(body);
-        loop {
-            if let Some(verdict) = self.advance(u64::MAX) {
-                return verdict;
-            }
-        }
+        self.finish()
     }
 
     /// Takes the request body apart and begins phase 2, which [`advance`](Self::advance) then
@@ -224,6 +220,13 @@ impl Transaction<'_> {
 
     /// The response body, decoded, and phase 4.
     pub fn response_body(&mut self, body: &[u8]) -> Verdict {
+        self.begin_response_body(body);
+        self.finish()
+    }
+
+    /// Takes the response body and begins phase 4, which [`advance`](Self::advance) then
+    /// evaluates piece by piece.
+    pub fn begin_response_body(&mut self, body: &[u8]) {
         if self.wants_response_body() {
             let most = self.policy.options.limits.response_body;
             if body.len() > most {
@@ -232,6 +235,6 @@ impl Transaction<'_> {
             self.set(Collection::ResponseBody, &body[..body.len().min(most)]);
             self.set(Collection::ResponseContentLength, body.len().to_string().as_bytes());
         }
-        self.run(3)
+        self.begin(3);
     }
 }

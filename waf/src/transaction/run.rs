@@ -16,6 +16,11 @@ impl Transaction<'_> {
     /// Evaluates a phase, 0 to 4, to its end.
     pub(super) fn run(&mut self, phase: usize) -> Verdict {
         self.begin(phase);
+        self.finish()
+    }
+
+    /// Evaluates the phase that was begun to its end.
+    pub(super) fn finish(&mut self) -> Verdict {
         loop {
             if let Some(verdict) = self.advance(u64::MAX) {
                 return verdict;

@@ -10,6 +10,19 @@ use crate::{
 };
 
 impl Transaction<'_> {
+    /// The request's headers as they were told, for an audit record; `None` in place of a value
+    /// that a rule wants masked.
+    pub fn told_headers(&self) -> impl Iterator<Item = (&[u8], Option<&[u8]>)> {
+        self.store.list(Collection::RequestHeaders).iter().map(|entry| {
+            let name = entry.name.map_or(&b""[..], |name| self.texts.bytes(self.texts.span(name)));
+            let masked = self.sanitise.iter().any(|what| {
+                matches!(what, Sanitise::RequestHeader(wanted) if name.eq_ignore_ascii_case(wanted))
+            });
+            let value = self.texts.bytes(self.texts.span(entry.value));
+            (name, (!masked).then_some(value))
+        })
+    }
+
     /// Whether a matched value is to be masked: its rule says so, or an earlier one did.
     pub(super) fn is_sanitised(&self, rule: &Rule, collection: Collection, value: Value) -> bool {
         let name = match value.name {

@@ -25,6 +25,9 @@ pub(super) struct Part {
     /// How many headers there were when the header's end last came. Asked again with
     /// the same ones the answer would be the same, for another reading of them all.
     headers_at_end: Option<usize>,
+    /// Whether the disposition was read. It comes once; read again for every header behind
+    /// a faulty one, its names would be handed over as often.
+    is_disposition_read: bool,
     data: Option<Data>,
 }
 
@@ -78,7 +81,7 @@ impl Part {
         }
         match text {
             b"\n" | b"\r\n" => self.end_header(flags),
-            [first, ..] if is_space(*first) => self.fold(text, flags),
+            [first, ..] if is_space(*first) => self.fold(text, limit, flags),
             _ => self.new_header(text, limit),
         }
     }
@@ -93,6 +96,9 @@ impl Part {
             .iter()
             .find(|header| header.name.eq_ignore_ascii_case(b"content-disposition"));
         let value = &header.ok_or(Fault::NoDisposition)?.value;
+        if std::mem::replace(&mut self.is_disposition_read, true) {
+            return Ok(());
+        }
         disposition::parse(value, &mut self.disposition, flags)?;
         if self.disposition.name.is_empty() {
             return Err(Fault::NoName);
@@ -107,7 +113,7 @@ impl Part {
         Ok(())
     }
 
-    fn fold(&mut self, text: &[u8], flags: &mut Flags) -> Result<(), Fault> {
+    fn fold(&mut self, text: &[u8], limit: usize, flags: &mut Flags) -> Result<(), Fault> {
         // RFC 2557 knows blank and tab, PHP takes any white space.
         let is_odd = |byte: &u8| !matches!(byte, b'\t' | b' ');
         flags.header_folding = true;
@@ -122,7 +128,16 @@ impl Part {
         }
         header.value.push(b' ');
         header.value.extend_from_slice(value);
-        self.is_folded = true;
+        if self.line.is_empty() {
+            // A line with a fault came between. The header's line is handed over already,
+            // and once more for each such fold it would be many times the body.
+            if self.lines.len() >= limit {
+                return Err(Fault::PartHeaders);
+            }
+            self.lines.push(text.to_vec());
+        } else {
+            self.is_folded = true;
+        }
         Ok(())
     }
 
@@ -136,7 +151,7 @@ impl Part {
         if self.headers.iter().any(|header| header.name.eq_ignore_ascii_case(name)) {
             return Err(Fault::Header("duplicate"));
         }
-        if self.headers.len() == limit {
+        if self.lines.len() >= limit {
             return Err(Fault::PartHeaders);
         }
         let blanks = value.iter().take_while(|byte| matches!(byte, b'\t' | b' ')).count();

@@ -197,6 +197,30 @@ fn endless_blank_lines_in_a_header_cost_one_reading() {
     assert_eq!(multipart.names, [b"a"]);
 }
 
+#[test]
+fn folds_behind_faulty_lines_do_not_repeat_the_header() {
+    let header = format!(
+        "--B\r\nContent-Disposition: form-data; name=\"a\"; x=\"{}\"\r\n",
+        "y".repeat(2_000)
+    );
+    let body = [header.as_bytes(), &b"x\n z\n".repeat(500)].concat();
+    let multipart = parse(TYPE, &body, &Limits::default());
+    let lines = &multipart.part_headers[0].lines;
+    assert!(lines.len() <= Limits::default().part_headers);
+    assert!(lines.iter().map(Vec::len).sum::<usize>() <= body.len());
+    assert_eq!(lines[1], b" z\n");
+}
+
+#[test]
+fn headers_behind_a_faulty_disposition_do_not_repeat_its_names() {
+    let name = "y".repeat(2_000);
+    let header = format!("--B\r\nContent-Disposition: form-data; name=\"{name}\"; x=1\r\n\r\n");
+    let more: String = (0..90).map(|n| format!("x{n}:\n\n")).collect();
+    let multipart = parse(TYPE, (header + &more).as_bytes(), &Limits::default());
+    assert_eq!(multipart.fault, Some(Fault::Disposition(-11)));
+    assert_eq!(multipart.names, [name.as_bytes()]);
+}
+
 fn piece() -> impl Strategy<Value = Vec<u8>> {
     prop_oneof![
         6 => prop::sample::select(vec![

@@ -1,23 +1,25 @@
-//! Raw HTTP/1 messages, as `oracle.c` takes them apart.
+//! Raw HTTP/1 messages for trying rules: regression suites, benches, `tidegate waf eval`.
 //!
-//! This is no HTTP parser: regression tests send what a proper one refuses, and the rules are
-//! to see it.
+//! This is no HTTP parser for a network: regression tests send what a proper one refuses, and
+//! the rules are to see it.
 
-use tidegate_waf::Transaction;
+use crate::Transaction;
 
-/// A message, taken apart.
-pub(crate) struct Message {
+/// A request or response, taken apart.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Message {
     /// The first line.
-    pub(crate) line: Vec<u8>,
+    pub line: Vec<u8>,
     /// Names and values, trimmed.
-    pub(crate) headers: Vec<(Vec<u8>, Vec<u8>)>,
+    pub headers: Vec<(Vec<u8>, Vec<u8>)>,
     /// The body, without chunks.
-    pub(crate) body: Vec<u8>,
+    pub body: Vec<u8>,
 }
 
 impl Message {
-    /// `None` without an empty line behind the headers.
-    pub(crate) fn parse(raw: &[u8]) -> Option<Self> {
+    /// `None` without an empty line behind the headers; lines within the head may end without CR.
+    #[must_use]
+    pub fn parse(raw: &[u8]) -> Option<Self> {
         let end = raw.windows(4).position(|w| w == b"\r\n\r\n")?;
         let mut lines =
             raw[..end + 2].split(|&b| b == b'\n').map(|l| l.strip_suffix(b"\r").unwrap_or(l));
@@ -60,12 +62,8 @@ fn unchunk(mut rest: &[u8]) -> Option<Vec<u8>> {
     }
 }
 
-/// Takes a transaction through all phases.
-pub(crate) fn run(
-    transaction: &mut Transaction<'_>,
-    request: &Message,
-    response: Option<&Message>,
-) {
+/// Takes a transaction through all phases; those of the response only if there is one.
+pub fn run(transaction: &mut Transaction<'_>, request: &Message, response: Option<&Message>) {
     let line = &request.line;
     let first = line.iter().position(|&b| b == b' ');
     let last = line.iter().rposition(|&b| b == b' ');

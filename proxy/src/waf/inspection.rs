@@ -1,0 +1,216 @@
+//! One request and its response through a policy. The request's head and body, held up to the
+//! policy's limits, are looked at before an upstream is contacted; the response's before the
+//! client gets it.
+
+use super::{Inspected, Outcome, Waf, hold};
+use crate::{
+    body::{ClientBody, ResponseBody},
+    conn::Connection,
+    hop,
+    observe::Observation,
+    reason::Reason,
+    request::Pending,
+    respond::Refusal,
+};
+use bytes::Bytes;
+use http::{
+    HeaderMap, Method, Request, Response, StatusCode, Version,
+    header::{ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_TYPE},
+};
+use std::{
+    sync::Arc,
+    time::{SystemTime, UNIX_EPOCH},
+};
+use tidegate_config::{Country, WafMode};
+use tidegate_waf::{Cause, Limit, Transaction, Verdict};
+
+/// Bytes looked at before other connections of the worker get their turn: about a millisecond.
+const TURN: u64 = 256 * 1024;
+
+/// What a policy knows of a request so far.
+pub(crate) struct Inspection<'s> {
+    waf: &'s Arc<Waf>,
+    transaction: Transaction<'s>,
+}
+
+impl<'s> Inspection<'s> {
+    pub(crate) fn new(
+        waf: &'s Arc<Waf>,
+        connection: &Connection,
+        observation: &Observation,
+    ) -> Self {
+        let id = observation.facts.request_id.as_ref();
+        let ends = tidegate_waf::Connection {
+            client: observation.facts.client,
+            client_port: connection.peer.port(),
+            server: connection.local.ip().to_canonical(),
+            server_port: connection.local.port(),
+            unique_id: id.map_or(b"", |id| id.as_bytes()),
+            time: SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_secs()),
+            country: waf.guard.geo.country(observation.facts.client).map(Country::code),
+        };
+        Self { waf, transaction: Transaction::new(&waf.policy, &ends) }
+    }
+
+    /// Looks at a request. What was read of its body is in the request that is given back; an
+    /// error is the answer.
+    pub(crate) async fn request(
+        &mut self,
+        mut request: Request<ClientBody>,
+        observation: &mut Observation,
+    ) -> Result<Request<ClientBody>, Refusal> {
+        head(&mut self.transaction, &request);
+        let mut verdict = self.transaction.request_headers();
+        if verdict.is_pass() {
+            let (parts, body) = request.into_parts();
+            let (body, held) = match is_stream(&parts.headers) {
+                true => (body, Bytes::new()),
+                false => hold::request(body, most(self.waf, &parts.headers)).await?,
+            };
+            request = Request::from_parts(parts, body);
+            self.transaction.begin_request_body(&held);
+            verdict = self.evaluate().await;
+        }
+        if self.waf.document.response_bodies {
+            // Rules read text.
+            request.headers_mut().remove(ACCEPT_ENCODING);
+        }
+        self.settle(&verdict, observation).map_or(Ok(request), Err)
+    }
+
+    /// Looks at what an upstream answers; an error is the answer in its place.
+    pub(crate) async fn response(
+        &mut self,
+        response: Response<ResponseBody>,
+        pending: &mut Pending,
+        observation: &mut Observation,
+    ) -> Result<Response<ResponseBody>, Refusal> {
+        let (parts, mut body) = response.into_parts();
+        let transaction = &mut self.transaction;
+        transaction.response_line(b"HTTP/1.1", parts.status.as_u16());
+        for (name, value) in &parts.headers {
+            transaction.response_header(name.as_str().as_bytes(), value.as_bytes());
+        }
+        let mut verdict = transaction.response_headers();
+        if verdict.is_pass() {
+            let readable = transaction.wants_response_body()
+                && has_body(&observation.facts.method, parts.status)
+                && !parts.headers.contains_key(CONTENT_ENCODING);
+            if readable {
+                let most = self.waf.document.response_limit.0 as usize;
+                let held;
+                (body, held) = hold::response(body, most, pending).await?;
+                self.transaction.begin_response_body(&held);
+            } else {
+                self.transaction.begin_response_body(b"");
+            }
+            verdict = self.evaluate().await;
+        }
+        let refusal = self.settle(&verdict, observation);
+        refusal.map_or(Ok(Response::from_parts(parts, body)), Err)
+    }
+
+    /// Lets the rules that sum up have their say. Every request comes here that is not dropped
+    /// on its way.
+    pub(crate) fn finish(mut self, observation: &mut Observation) {
+        self.transaction.log();
+        let verdict = self.transaction.verdict().clone();
+        self.settle(&verdict, observation);
+    }
+
+    async fn evaluate(&mut self) -> Verdict {
+        loop {
+            match self.transaction.advance(TURN) {
+                Some(verdict) => return verdict,
+                None => tokio::task::yield_now().await,
+            }
+        }
+    }
+
+    /// Notes what is known by now, and says what the client gets. Called after each part, since a
+    /// client may leave before the next.
+    fn settle(&self, verdict: &Verdict, observation: &mut Observation) -> Option<Refusal> {
+        let cause = cause(verdict);
+        let would = self::cause(self.transaction.would_be());
+        let outcome = match cause {
+            Some(Cause::Rule(_)) => Outcome::Blocked,
+            Some(Cause::Limit(_)) => Outcome::Limited,
+            None if self.waf.document.mode == WafMode::Detect && would.is_some() => {
+                Outcome::Detected
+            }
+            None => Outcome::Passed,
+        };
+        // In detect mode a check may have found something before the rules ran.
+        let check = observation.facts.inspected.take().and_then(|earlier| earlier.check);
+        let outcome = if check.is_some() { outcome.at_least_detected() } else { outcome };
+        let rules = Inspected::new(self.waf, outcome, cause.or(would), &self.transaction);
+        let inspected = Inspected { check, ..rules };
+        observation.facts.inspected = Some(Box::new(inspected));
+        cause.map(|cause| refusal(self.waf, cause))
+    }
+}
+
+/// The head as the client sent it: rules judge spellings, so nothing is normalised.
+fn head(transaction: &mut Transaction<'_>, request: &Request<ClientBody>) {
+    let target = request.uri().path_and_query().map_or("/", |target| target.as_str());
+    let version: &[u8] = match request.version() {
+        Version::HTTP_10 => b"HTTP/1.0",
+        Version::HTTP_2 => b"HTTP/2.0",
+        _ => b"HTTP/1.1",
+    };
+    transaction.request_line(request.method().as_str().as_bytes(), target.as_bytes(), version);
+    if !request.headers().contains_key(http::header::HOST)
+        && let Some(authority) = request.uri().authority()
+    {
+        transaction.request_header(b"host", authority.as_str().as_bytes());
+    }
+    for (name, value) in request.headers() {
+        transaction.request_header(name.as_str().as_bytes(), value.as_bytes());
+    }
+}
+
+/// gRPC and WebSocket: their bodies have no end one could wait for.
+fn is_stream(headers: &HeaderMap) -> bool {
+    let kind = headers.get(CONTENT_TYPE).map(|kind| kind.as_bytes());
+    kind.is_some_and(|kind| kind.starts_with(b"application/grpc")) || hop::wants_websocket(headers)
+}
+
+/// How much of a body is held.
+fn most(waf: &Waf, headers: &HeaderMap) -> usize {
+    let kind = headers.get(CONTENT_TYPE).map(|kind| kind.as_bytes());
+    let multipart = kind.is_some_and(|kind| {
+        kind.get(..19).is_some_and(|kind| kind.eq_ignore_ascii_case(b"multipart/form-data"))
+    });
+    let limit = if multipart { waf.document.upload_limit } else { waf.document.body_limit };
+    limit.0 as usize
+}
+
+fn has_body(method: &Method, status: StatusCode) -> bool {
+    *method != Method::HEAD && !matches!(status.as_u16(), 100..200 | 204 | 304)
+}
+
+fn cause(verdict: &Verdict) -> Option<Cause> {
+    match verdict {
+        Verdict::Pass => None,
+        Verdict::Deny { cause, .. } | Verdict::Drop { cause } | Verdict::Redirect { cause, .. } => {
+            Some(*cause)
+        }
+    }
+}
+
+fn refusal(waf: &Waf, cause: Cause) -> Refusal {
+    let policy = &waf.name;
+    match cause {
+        Cause::Rule(id) => {
+            Refusal::new(Reason::WafBlocked, format!("WAF policy `{policy}`: rule {id}"))
+        }
+        Cause::Limit(limit) => {
+            let reason = match limit {
+                Limit::Body | Limit::BodyWithFiles => Reason::BodyTooLarge,
+                Limit::ResponseBody => Reason::WafBlocked,
+                _ => Reason::WafLimit,
+            };
+            Refusal::new(reason, format!("WAF policy `{policy}`: limit `{}`", limit.word()))
+        }
+    }
+}
