@@ -77,7 +77,7 @@ fn read(
     }
     for policy in config.waf.values() {
         // Without rules there is no policy; whoever compiles it says so.
-        let rules = policy.rules.files().unwrap_or_default();
+        let rules = policy.rule_files().unwrap_or_default();
         rules.iter().chain(&rule_files::data_files(&rules)).for_each(|path| files.note(path));
     }
     for list in config.address_lists.values() {

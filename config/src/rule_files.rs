@@ -1,6 +1,6 @@
 //! Finding the files of WAF policies: rules, and lists of addresses.
 
-use crate::{AddressList, WafRules, document::glob};
+use crate::{AddressList, Waf, WafRules, document::glob};
 use std::path::{Path, PathBuf};
 
 /// Names a directory with a Core Rule Set: `crs-setup.conf` and `rules/`. Looked at before the
@@ -15,20 +15,29 @@ const PLACES: [(&str, &str); 3] = [
     ("/etc/modsecurity/crs/crs-setup.conf", "/usr/share/modsecurity-crs/rules"),
 ];
 
-impl WafRules {
-    /// The files in the order they are read in; says as a fragment why there are none.
-    pub fn files(&self) -> Result<Vec<PathBuf>, String> {
-        match self {
-            Self::Crs => installed(),
-            Self::Files(patterns) => all(patterns),
+impl Waf {
+    /// The files of its rules in the order they are read in; says as a fragment why there are
+    /// none.
+    pub fn rule_files(&self) -> Result<Vec<PathBuf>, String> {
+        let mut files = Vec::new();
+        for rules in &self.rules {
+            files.extend(match rules {
+                WafRules::Crs => installed()?,
+                WafRules::Files(pattern) => expand(pattern)?,
+            });
         }
+        Ok(files)
     }
 }
 
 impl AddressList {
     /// Its files in their order; says as a fragment why there are none.
     pub fn files(&self) -> Result<Vec<PathBuf>, String> {
-        all(&self.files)
+        let mut files = Vec::new();
+        for pattern in &self.files {
+            files.extend(expand(pattern)?);
+        }
+        Ok(files)
     }
 
     /// Directories in which a new file may belong to it.
@@ -36,14 +45,6 @@ impl AddressList {
         let globs = self.files.iter().filter(|pattern| glob::is_glob(pattern));
         globs.map(|pattern| glob::directory_of(pattern).to_owned())
     }
-}
-
-fn all(patterns: &[PathBuf]) -> Result<Vec<PathBuf>, String> {
-    let mut files = Vec::new();
-    for pattern in patterns {
-        files.extend(expand(pattern)?);
-    }
-    Ok(files)
 }
 
 /// The files of a pattern; a plain path must exist, a glob must match something: a policy

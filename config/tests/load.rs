@@ -95,5 +95,19 @@ fn files_of_lists_and_databases_are_followed() {
 fn a_policy_may_do_without_rules() {
     let config = load("[waf.w]\nrules = []\nmethods = ['GET']\ncrawlers = 'known'").config;
     assert_eq!(config.waf["w"].crawlers, WafCrawlers::Known);
-    assert_eq!(config.waf["w"].rules, WafRules::Files(Vec::new()));
+    assert_eq!(config.waf["w"].rules, []);
+}
+
+#[test]
+fn rules_of_ones_own_stand_beside_an_installed_set() {
+    let rules = |text: &str| {
+        let config = load(&format!("[waf.w]\nrules = {text}")).config;
+        config.waf["w"].rules.iter().map(ToString::to_string).collect::<Vec<_>>()
+    };
+    assert_eq!(rules("'crs'"), ["crs"]);
+    assert_eq!(rules("'/own.conf'"), ["/own.conf"]);
+    assert_eq!(
+        rules("['/before/*.conf', 'crs', '/own.conf']"),
+        ["/before/*.conf", "crs", "/own.conf"]
+    );
 }

@@ -125,3 +125,44 @@ async fn what_was_acknowledged_survives_hundreds_of_kills() {
         assert_eq!(get(edge.address("http").await, "/").await.status, 200);
     }
 }
+
+#[tokio::test]
+#[ignore = "long; scripts/test --full runs it"]
+async fn a_thousand_reloads_of_the_core_rule_set_keep_memory_flat() {
+    if !std::path::Path::new("/usr/share/modsecurity-crs").is_dir() {
+        eprintln!("skipped: no package modsecurity-crs");
+        return;
+    }
+    let reloads = number("SOAK_RELOADS", 1_000);
+    let (origin, dir) = (Origin::start("v1").await, Dir::new());
+    // Every reload compiles all rules anew: a file of rules changed, and with it the set.
+    let config = |turn: u64| {
+        let own = format!("SecRule ARGS:own \"@streq {turn}\" \"id:1,phase:2,deny,status:403\"\n");
+        let own = dir.write("own.conf", &own);
+        listener("http")
+            + &format!(
+                "[waf.crs]\nrules = [\"crs\", {own:?}]\ninbound_threshold = {}\n",
+                5 + turn % 2
+            )
+            + &service("app", &[("app", 100, origin.address)])
+            + &route("app")
+            + "waf = \"crs\"\n"
+    };
+    let first = config(0);
+    let edge = Edge::start_in(Dir::new(), &first).await;
+    let http = edge.address("http").await;
+    let mut settled = None;
+    for turn in 1..=reloads {
+        edge.reload(&config(turn)).await;
+        assert_eq!(get(http, &format!("/?own={turn}")).await.status, 403, "turn {turn}");
+        assert_eq!(get(http, "/?own=no").await.status, 200, "turn {turn}");
+        // Fifty reloads warm the allocator and the threads that compile.
+        if turn == 50 {
+            settled = Some(edge.resident());
+        } else if let Some(settled) = settled {
+            let now = edge.resident();
+            assert!(now < settled + 32 * 1024, "grew from {settled} to {now} KiB in turn {turn}");
+        }
+    }
+    println!("{reloads} reloads: {:?} KiB after 50, {} at the end", settled, edge.resident());
+}

@@ -6,14 +6,14 @@
 //! worker at paranoia 4, made of pieces of CRS's own regression tests; `BENCH_THREADS` ("1 2 4") the
 //! workers; `BENCH_RELOADS` (100) the reloads.
 
-use std::{env, sync::Arc, time::Instant};
+use std::{env, time::Instant};
 
-use tidegate_waf::{Connection, Interner, Policy, PolicyOptions, Ruleset, Transaction};
+use tidegate_waf::Interner;
 
 #[path = "../tests/support/memory.rs"]
 mod memory;
 
-use memory::{Random, allocated, crs, load, resident};
+use memory::{Random, allocated, crs, load, policy, resident};
 
 fn main() {
     let Some(crs) = crs() else { return };
@@ -46,7 +46,10 @@ fn main() {
         std::thread::scope(|scope| {
             for thread in 0..count {
                 let (policy, texts) = (&policy, &texts);
-                scope.spawn(move || serve(policy, texts, requests, thread));
+                scope.spawn(move || {
+                    let mut random = Random::new(thread);
+                    (0..requests).for_each(|_| memory::serve(policy, texts, &mut random));
+                });
             }
         });
         println!(
@@ -72,27 +75,6 @@ fn main() {
     drop(kept);
 }
 
-fn policy(rules: &Arc<Ruleset>, paranoia: u8) -> Policy {
-    let options = PolicyOptions { paranoia: Some(paranoia), ..PolicyOptions::default() };
-    Policy::new(rules.clone(), options).expect("1 to 4 are paranoia levels")
-}
-
-fn serve(policy: &Policy, texts: &[u8], requests: u64, seed: u64) {
-    let mut random = Random::new(seed);
-    for _ in 0..requests {
-        let form = memory::form(&mut random, texts);
-        let mut transaction = Transaction::new(policy, &Connection::default());
-        transaction.request_line(b"POST", &[b"/?", &*memory::form(&mut random, texts)].concat(), b"HTTP/1.1");
-        transaction.request_header(b"Host", b"example.com");
-        transaction.request_header(b"User-Agent", random.piece(texts));
-        transaction.request_header(b"Content-Type", b"application/x-www-form-urlencoded");
-        transaction.request_headers();
-        transaction.request_body(&form);
-        transaction.log();
-    }
-}
-
 fn mib(bytes: usize) -> String {
     format!("{:.2} MiB", bytes as f64 / f64::from(1 << 20))
 }
-

@@ -3,9 +3,16 @@
 //! Blocking, paranoia 1, one thread, the requests of `crs4/requests`; request phases only,
 //! then with a small response and logging. The figure is the median of batches, in
 //! microseconds a request. `BENCH_PARANOIA=4` and the like measure another level,
-//! `BENCH_FILES="a.http b.http"` more requests, `BENCH_RELOADS=1000` the memory of reloads.
+//! `BENCH_FILES="a.http b.http"` more requests. Where libmodsecurity can be built against
+//! (`libmodsecurity-dev` and a C compiler), it is measured in turns with ours, and the ratio told.
 
-use std::{hint::black_box, path::PathBuf, sync::Arc, time::Instant};
+use std::{
+    hint::black_box,
+    path::{Path, PathBuf},
+    process::Command,
+    sync::Arc,
+    time::Instant,
+};
 
 use tidegate_waf::{
     Connection, Disk, Faults, Interner, Memory, Policy, PolicyOptions, Prefiltering, Ruleset,
@@ -36,24 +43,12 @@ fn main() {
         Err(faults) => return println!("{faults}"),
     };
     println!(
-        "{} rules in {:?}, prefilter {} KiB, resident {} KiB",
+        "{} rules in {:?}, prefilter {} KiB",
         rules.len(),
         started.elapsed(),
-        rules.prefilter_bytes() >> 10,
-        resident()
+        rules.prefilter_bytes() >> 10
     );
-    if let Some(reloads) = std::env::var("BENCH_RELOADS").ok().and_then(|n| n.parse::<u32>().ok()) {
-        for reload in 0..reloads {
-            // One that finds its patterns already compiled, one that compiles all.
-            black_box((
-                load(&files, &interner).is_ok(),
-                load(&files, &Interner::default()).is_ok(),
-            ));
-            if reload % 50 == 0 {
-                println!("reload {reload}, resident {} KiB", resident());
-            }
-        }
-    }
+    let oracle = Oracle::build(&crs, paranoia);
     for prefiltering in [Prefiltering::On, Prefiltering::Off] {
         let options = PolicyOptions {
             paranoia: Some(paranoia),
@@ -84,21 +79,27 @@ fn main() {
                 black_box(transaction.work())
             };
             let alone = median(|| once(None));
+            let oracle = oracle.as_ref().filter(|_| prefiltering == Prefiltering::On);
+            let theirs = oracle.and_then(|oracle| oracle.median(&path));
+            // Before and after theirs, for what else goes on on the machine.
+            let alone = f64::midpoint(alone, median(|| once(None)));
             let whole = median(|| once(response.as_ref()));
             let work = once(None);
             println!(
                 "{name:10} {alone:8.1} us, with response {whole:8.1} us, work {work}, matched {matched:?}"
             );
+            if let Some(theirs) = theirs {
+                println!("           libmodsecurity {theirs:8.1} us, {:.1} times", theirs / alone);
+            }
         }
     }
-    println!("resident {} KiB", resident());
 }
 
 /// Loads the set-up and every file of rules.
 fn load(files: &[PathBuf; 2], interner: &Interner) -> Result<Arc<Ruleset>, Faults> {
     let text: String = files.iter().map(|file| format!("Include {}\n", file.display())).collect();
     let memory = Memory([("bench.conf".into(), text.into_bytes())].into());
-    Ruleset::load(&Both(memory), &[std::path::Path::new("bench.conf")], interner)
+    Ruleset::load(&Both(memory), &[Path::new("bench.conf")], interner)
 }
 
 fn median(mut run: impl FnMut() -> u64) -> f64 {
@@ -122,25 +123,55 @@ fn median(mut run: impl FnMut() -> u64) -> f64 {
     times[BATCHES / 2]
 }
 
-/// Kibibytes of memory of this process, where the system tells.
-fn resident() -> usize {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    status
-        .lines()
-        .find_map(|line| line.strip_prefix("VmRSS:"))
-        .and_then(|rest| rest.split_ascii_whitespace().next()?.parse().ok())
-        .unwrap_or(0)
+/// libmodsecurity behind `crs4/oracle.c`, with the same rules at the same paranoia level.
+struct Oracle {
+    folder: tempfile::TempDir,
+}
+
+impl Oracle {
+    fn build(crs: &Path, paranoia: u8) -> Option<Self> {
+        let folder = tempfile::tempdir().ok()?;
+        let mut cc = Command::new("cc");
+        cc.args(["-O2", "-o"]).arg(folder.path().join("oracle"));
+        let built = cc.arg(crs.join("oracle.c")).arg("-lmodsecurity").output().ok()?;
+        if !built.status.success() {
+            println!("libmodsecurity cannot be built against: nothing to compare with");
+            return None;
+        }
+        let crs = crs.canonicalize().ok()?;
+        let text = format!(
+            "SecRuleEngine On\nSecRequestBodyAccess On\nSecResponseBodyAccess On\n\
+             SecRule REQUEST_HEADERS:Content-Type \"@beginsWith application/json\" \
+             \"id:200001,phase:1,pass,nolog,ctl:requestBodyProcessor=JSON\"\n\
+             Include {0}/crs-setup.conf.example\n\
+             SecAction \"id:900000,phase:1,pass,nolog,setvar:tx.blocking_paranoia_level={paranoia},\
+             setvar:tx.detection_paranoia_level={paranoia}\"\n\
+             Include {0}/rules/*.conf\n",
+            crs.display()
+        );
+        std::fs::write(folder.path().join("rules.conf"), text).ok()?;
+        Some(Self { folder })
+    }
+
+    /// Microseconds that a request takes, the median.
+    fn median(&self, request: &Path) -> Option<f64> {
+        let mut oracle = Command::new(self.folder.path().join("oracle"));
+        let rules = self.folder.path().join("rules.conf");
+        let told = oracle.arg(rules).args(["bench", "100"]).arg(request).output().ok()?;
+        let told = String::from_utf8_lossy(&told.stdout);
+        told.split_once("median ")?.1.split(' ').next()?.parse().ok()
+    }
 }
 
 /// A file in memory that includes files on disk.
 struct Both(Memory);
 
 impl tidegate_waf::Files for Both {
-    fn read(&self, path: &std::path::Path) -> std::io::Result<Vec<u8>> {
+    fn read(&self, path: &Path) -> std::io::Result<Vec<u8>> {
         self.0.read(path).or_else(|_| Disk.read(path))
     }
 
-    fn glob(&self, pattern: &std::path::Path) -> std::io::Result<Vec<PathBuf>> {
+    fn glob(&self, pattern: &Path) -> std::io::Result<Vec<PathBuf>> {
         Disk.glob(pattern)
     }
 }

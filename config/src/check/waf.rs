@@ -1,7 +1,7 @@
 //! WAF policies have what they need, and something to do.
 
 use super::Check;
-use crate::{WafClients, WafRules};
+use crate::WafClients;
 
 pub(super) fn check(check: &mut Check<'_>) {
     let config = check.config;
@@ -13,7 +13,7 @@ pub(super) fn check(check: &mut Check<'_>) {
                 databases(check, &["waf", name.as_str(), key], clients);
             }
         }
-        if policy.rules == WafRules::Files(Vec::new()) && !policy.has_checks() {
+        if policy.rules.is_empty() && !policy.has_checks() {
             check
                 .fault(&["waf", name.as_str(), "rules"], "a policy without rules needs checks")
                 .help("add `deny`, `allow`, `methods`, `patches` or the like, or rules");

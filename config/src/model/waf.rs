@@ -27,8 +27,8 @@ table! {
         mode: WafMode = "block",
         /// Rules above this paranoia level are left out. Default 1, 1 to 4.
         paranoia: u8 = 1 as whole(1..=4),
-        /// `crs` (default), an installed Core Rule Set; or rule files and globs in their order; none with `[]`.
-        rules: WafRules = "crs",
+        /// Where the rules are, in their order: `crs`, an installed Core Rule Set (default), rule files and globs; none with `[]`.
+        rules: Vec<WafRules> = "crs" as set(WafRules::shape()).or_one(),
         /// The anomaly score from which a request is refused. Default: what the rules say (5 in the Core Rule Set).
         inbound_threshold: Option<u32> as optional(whole(1..=1_000_000)),
         /// The anomaly score from which a response is refused. Default: what the rules say (4 in the Core Rule Set).
@@ -151,23 +151,20 @@ words! {
     }
 }
 
-/// Where a policy's rules are.
+/// Where rules are.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum WafRules {
     /// An installed OWASP Core Rule Set; docs/waf.md lists the places.
     Crs,
-    /// Rule files, in this order; the last part may be a glob.
-    Files(Vec<PathBuf>),
+    /// A file, or files if the last part is a glob.
+    Files(PathBuf),
 }
 
 impl fmt::Display for WafRules {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Crs => f.write_str("crs"),
-            Self::Files(files) => {
-                let files: Vec<_> = files.iter().map(|file| file.display().to_string()).collect();
-                f.write_str(&files.join(", "))
-            }
+            Self::Files(files) => files.display().fmt(f),
         }
     }
 }
@@ -184,23 +181,17 @@ impl Shape for RulesShape {
     type Value = WafRules;
 
     fn expected(&self) -> String {
-        "`crs`, or an array of rule files and globs".to_owned()
+        "`crs`, or rule files or a glob".to_owned()
     }
 
     fn schema(&self, catalogue: &mut Catalogue) -> Json {
-        let files = set(PathBuf::shape()).schema(catalogue);
-        json!({ "anyOf": [{ "const": "crs" }, files] })
+        PathBuf::shape().schema(catalogue)
     }
 
     fn read(&self, node: &Node, cx: &mut Cx<'_>) -> Option<WafRules> {
         match &node.value {
             Value::Text(word) if word == "crs" => Some(WafRules::Crs),
-            // None is checked with the rest of the policy.
-            Value::Array(_) => set(PathBuf::shape()).read(node, cx).map(WafRules::Files),
-            _ => {
-                cx.unexpected(node, &self.expected());
-                None
-            }
+            _ => PathBuf::shape().read(node, cx).map(WafRules::Files),
         }
     }
 }

@@ -14,7 +14,7 @@ pub(crate) fn set<S: Shape<Value: PartialEq>>(item: S) -> List<S> {
 
 /// One value, or an array of at least one in which none stands twice.
 pub(crate) fn one_or_more<S: Shape<Value: PartialEq>>(item: S) -> List<S> {
-    List { least: 1, bare: true, ..set(item) }
+    set(item).some().or_one()
 }
 
 type Equal<T> = fn(&T, &T) -> bool;
@@ -32,6 +32,11 @@ impl<S: Shape> List<S> {
     /// At least one value.
     pub(crate) fn some(self) -> Self {
         Self { least: 1, ..self }
+    }
+
+    /// One value may stand without brackets.
+    pub(crate) fn or_one(self) -> Self {
+        Self { bare: true, ..self }
     }
 }
 

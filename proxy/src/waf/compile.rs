@@ -118,7 +118,7 @@ pub fn policy(document: &tidegate_config::Waf) -> Result<Policy, Vec<String>> {
 }
 
 fn source(document: &tidegate_config::Waf) -> Result<Source, String> {
-    let files = document.rules.files()?;
+    let files = document.rule_files()?;
     let mut hash = DefaultHasher::new();
     // The lists that rules read lie beside them.
     for file in files.iter().chain(&tidegate_config::data_files(&files)) {

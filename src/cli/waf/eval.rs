@@ -85,9 +85,11 @@ fn document(eval: &Eval) -> Result<Waf, Failure> {
             Failure::Usage(format!("`--policy` is to be one of: {}", names.join(", ")))
         })?
     } else {
-        let crs = eval.rules == [PathBuf::from("crs")];
-        let files = || WafRules::Files(eval.rules.clone());
-        let rules = if crs { WafRules::Crs } else { files() };
+        let rules = eval.rules.iter().map(|rules| match rules.to_str() {
+            Some("crs") => WafRules::Crs,
+            _ => WafRules::Files(rules.clone()),
+        });
+        let rules = rules.collect();
         Waf { rules, response_bodies: true, ..Waf::default() }
     };
     document.paranoia = eval.paranoia.unwrap_or(document.paranoia);

@@ -1,4 +1,5 @@
 //! Memory to the byte, for a test and a bench that count it.
+#![allow(dead_code, reason = "the test and the bench use some of it each")]
 
 use std::{
     fs,
@@ -7,7 +8,9 @@ use std::{
 };
 
 use peak_alloc::PeakAlloc;
-use tidegate_waf::{Disk, Files, Interner, Ruleset};
+use tidegate_waf::{
+    Connection, Disk, Files, Interner, Policy, PolicyOptions, Ruleset, Transaction,
+};
 
 #[global_allocator]
 static ALLOCATOR: PeakAlloc = PeakAlloc;
@@ -32,6 +35,25 @@ pub(crate) fn load(crs: &Path, interner: &Interner) -> Arc<Ruleset> {
     files.extend(Disk.glob(&crs.join("rules/*.conf")).expect("CRS has rules"));
     let roots: Vec<&Path> = files.iter().map(AsRef::as_ref).collect();
     Ruleset::load(&Disk, &roots, interner).unwrap_or_else(|faults| panic!("{faults}"))
+}
+
+/// A policy of a paranoia level.
+pub(crate) fn policy(rules: &Arc<Ruleset>, paranoia: u8) -> Policy {
+    let options = PolicyOptions { paranoia: Some(paranoia), ..PolicyOptions::default() };
+    Policy::new(rules.clone(), options).expect("1 to 4 are paranoia levels")
+}
+
+/// Evaluates one varied request.
+pub(crate) fn serve(policy: &Policy, texts: &[u8], random: &mut Random) {
+    let (query, body) = (form(random, texts), form(random, texts));
+    let mut transaction = Transaction::new(policy, &Connection::default());
+    transaction.request_line(b"POST", &[b"/?", &*query].concat(), b"HTTP/1.1");
+    transaction.request_header(b"Host", b"example.com");
+    transaction.request_header(b"User-Agent", random.piece(texts));
+    transaction.request_header(b"Content-Type", b"application/x-www-form-urlencoded");
+    transaction.request_headers();
+    transaction.request_body(&body);
+    transaction.log();
 }
 
 /// Bytes that are allocated.
@@ -61,7 +83,7 @@ pub(crate) fn texts(crs: &Path) -> Vec<u8> {
 }
 
 /// A form of a few arguments, each a piece of `texts`.
-pub(crate) fn form(random: &mut Random, texts: &[u8]) -> Vec<u8> {
+fn form(random: &mut Random, texts: &[u8]) -> Vec<u8> {
     let mut form = Vec::new();
     for index in 0..1 + random.below(6) {
         form.extend(format!("a{index}=").bytes());
