@@ -67,7 +67,8 @@ pub(crate) fn run(args: &cli::Run) -> ExitCode {
         Ok(document) => document,
         Err(faults) => {
             faults.iter().for_each(|fault| eprintln!("{fault}"));
-            eprintln!("tidegate: {} faults; nothing was started", faults.len());
+            let (count, s) = (faults.len(), if faults.len() == 1 { "" } else { "s" });
+            eprintln!("tidegate: {count} fault{s}; nothing was started");
             return ExitCode::FAILURE;
         }
     };

@@ -23,6 +23,22 @@ pub struct Fault {
     pub(crate) snippet: Option<Snippet>,
 }
 
+impl Fault {
+    /// What is wrong in no place of the document: in a file that it names, say.
+    #[must_use]
+    pub fn elsewhere(message: String) -> Self {
+        Self {
+            file: PathBuf::new(),
+            line: 0,
+            col: 0,
+            path: String::new(),
+            message,
+            help: None,
+            snippet: None,
+        }
+    }
+}
+
 impl fmt::Display for Fault {
     /// `tidegate.toml:12:9: routes.shop.service: no service named `shp`; did you mean `shop`?`
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

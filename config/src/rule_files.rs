@@ -16,28 +16,20 @@ const PLACES: [(&str, &str); 3] = [
 ];
 
 impl Waf {
-    /// The files of its rules in the order they are read in; says as a fragment why there are
-    /// none.
-    pub fn rule_files(&self) -> Result<Vec<PathBuf>, String> {
-        let mut files = Vec::new();
-        for rules in &self.rules {
-            files.extend(match rules {
-                WafRules::Crs => installed()?,
-                WafRules::Files(pattern) => expand(pattern)?,
-            });
-        }
-        Ok(files)
+    /// The files of its rules in the order they are read in; says as fragments which are not
+    /// there.
+    pub fn rule_files(&self) -> Result<Vec<PathBuf>, Vec<String>> {
+        all(self.rules.iter().map(|rules| match rules {
+            WafRules::Crs => installed(),
+            WafRules::Files(pattern) => expand(pattern),
+        }))
     }
 }
 
 impl AddressList {
-    /// Its files in their order; says as a fragment why there are none.
-    pub fn files(&self) -> Result<Vec<PathBuf>, String> {
-        let mut files = Vec::new();
-        for pattern in &self.files {
-            files.extend(expand(pattern)?);
-        }
-        Ok(files)
+    /// Its files in their order; says as fragments which are not there.
+    pub fn files(&self) -> Result<Vec<PathBuf>, Vec<String>> {
+        all(self.files.iter().map(|pattern| expand(pattern)))
     }
 
     /// Directories in which a new file may belong to it.
@@ -47,14 +39,30 @@ impl AddressList {
     }
 }
 
+fn all(
+    found: impl Iterator<Item = Result<Vec<PathBuf>, String>>,
+) -> Result<Vec<PathBuf>, Vec<String>> {
+    let (mut files, mut faults) = (Vec::new(), Vec::new());
+    for found in found {
+        match found {
+            Ok(more) => files.extend(more),
+            Err(fault) => faults.push(fault),
+        }
+    }
+    if faults.is_empty() { Ok(files) } else { Err(faults) }
+}
+
 /// The files of a pattern; a plain path must exist, a glob must match something: a policy
 /// without the rules that were meant would be worse than none.
 fn expand(pattern: &Path) -> Result<Vec<PathBuf>, String> {
     let cannot = |what: String| format!("`{}`: {what}", pattern.display());
     if !glob::is_glob(pattern) {
-        return match pattern.is_file() {
-            true => Ok(vec![pattern.to_owned()]),
-            false => Err(cannot("no such file".to_owned())),
+        return match pattern {
+            file if file.is_file() => Ok(vec![file.to_owned()]),
+            directory if directory.is_dir() => {
+                Err(cannot("is a directory: say which files of it, such as `*.conf`".to_owned()))
+            }
+            _ => Err(cannot("no such file".to_owned())),
         };
     }
     let found = glob::expand(pattern).map_err(|error| cannot(error.to_string()))?;
@@ -62,24 +70,42 @@ fn expand(pattern: &Path) -> Result<Vec<PathBuf>, String> {
 }
 
 fn installed() -> Result<Vec<PathBuf>, String> {
-    let named = std::env::var_os(CRS_VARIABLE).map(PathBuf::from);
-    let named = named.iter().map(|home| (home.join("crs-setup.conf"), home.join("rules")));
-    let usual = PLACES.iter().map(|(setup, rules)| (PathBuf::from(setup), PathBuf::from(rules)));
-    for (setup, rules) in named.chain(usual) {
+    if let Some(home) = std::env::var_os(CRS_VARIABLE).map(PathBuf::from) {
+        let (setup, rules) = (home.join("crs-setup.conf"), home.join("rules"));
+        // Other rules than those named would be a surprise.
+        return match rules.is_dir() {
+            true => set_of(setup, &rules),
+            false => Err(format!(
+                "`{CRS_VARIABLE}` names `{}`, which has no directory `rules`",
+                home.display()
+            )),
+        };
+    }
+    for (setup, rules) in PLACES.map(|(setup, rules)| (PathBuf::from(setup), Path::new(rules))) {
         if !rules.is_dir() {
             continue;
         }
-        // As it comes, the set-up is an example that sets what the rules' defaults are.
-        let example = setup.with_extension("conf.example");
-        let setup = [setup, example].into_iter().find(|file| file.is_file());
-        let mut files: Vec<_> = setup.into_iter().collect();
-        files.extend(expand(&rules.join("*.conf"))?);
-        return Ok(files);
+        return set_of(setup, rules);
     }
     Err(format!(
         "no Core Rule Set is installed: unpack one to `/etc/tidegate/crs`, name its directory in \
          `{CRS_VARIABLE}`, or install Debian's `modsecurity-crs`"
     ))
+}
+
+/// The files of a Core Rule Set.
+fn set_of(setup: PathBuf, rules: &Path) -> Result<Vec<PathBuf>, String> {
+    // A site's own rules, where the package keeps them beside the set-up; else they are in `rules`.
+    let beside = |pattern| glob::expand(&setup.with_file_name(pattern)).unwrap_or_default();
+    let (before, after) = (beside("REQUEST-900-*.conf"), beside("RESPONSE-999-*.conf"));
+    // As it comes, the set-up is an example that sets what the rules' defaults are.
+    let example = setup.with_extension("conf.example");
+    let mut files: Vec<_> =
+        [&setup, &example].into_iter().find(|file| file.is_file()).cloned().into_iter().collect();
+    files.extend(before);
+    files.extend(expand(&rules.join("*.conf"))?);
+    files.extend(after);
+    Ok(files)
 }
 
 /// What the rules read beside themselves: phrase and address lists in their directories.

@@ -95,10 +95,18 @@ fn wafs(core: &Core, all: &mut Vec<MetricFamily>) {
     );
     let mut matches =
         Family::counter("tidegate_waf_matches_total", "Matches of a rule, passed or not.");
+    let mut limits = Family::counter(
+        "tidegate_waf_limits_total",
+        "Requests that went beyond a limit of a WAF policy, refused or not.",
+    );
     for (name, waf) in &core.snapshot().wafs {
         for outcome in Outcome::ALL {
             let labels = [("policy", name.as_str()), ("outcome", outcome.word())];
             requests.add(&labels, waf.counts.outcome(outcome));
+        }
+        for limit in tidegate_waf::Limit::ALL {
+            let labels = [("policy", name.as_str()), ("limit", limit.word())];
+            limits.add(&labels, waf.counts.beyond(limit));
         }
         for (rule, count) in waf.counts.rules() {
             matches.add(&[("policy", name.as_str()), ("rule", &rule.to_string())], count);
@@ -106,6 +114,7 @@ fn wafs(core: &Core, all: &mut Vec<MetricFamily>) {
     }
     all.push(requests.done());
     all.push(matches.done());
+    all.push(limits.done());
 }
 
 /// What WAF policies do before their rules.

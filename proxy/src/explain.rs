@@ -10,13 +10,14 @@ use crate::{
     snapshot::RouteAction,
     sticky,
     upstream::Endpoint,
+    waf,
 };
 use http::{HeaderMap, HeaderValue, Method, Uri};
 use std::{
     net::{IpAddr, SocketAddr},
     sync::Arc,
 };
-use tidegate_config::{Name, Sticky};
+use tidegate_config::{Name, Sticky, WafMode};
 
 /// A request that nobody sends.
 #[derive(Clone, Debug)]
@@ -129,6 +130,17 @@ pub(crate) fn explain(core: &Core, question: &Question) -> Answer {
             waf.policy.rules_in_force()
         );
         answer.say("waf", says);
+        let (method, headers) = (&question.method, &question.headers);
+        match waf::judge(waf, question.client, method, &path, headers, false) {
+            waf::Decision::Pass => {}
+            waf::Decision::Bypass => answer.say("waf", "the client bypasses the policy"),
+            waf::Decision::Refuse(finding) if waf.document.mode == WafMode::Block => {
+                return answer.refuse("waf", Reason::WafBlocked, finding.told());
+            }
+            waf::Decision::Refuse(finding) => {
+                answer.say("waf", format!("{}: refused once the mode is `block`", finding.told()));
+            }
+        }
     }
 
     let service = match &route.action {

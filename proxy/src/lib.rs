@@ -48,7 +48,10 @@ pub use explain::{Answer as Explanation, Question};
 pub use figures::{EndpointFigures, ListenerFigures, VersionFigures};
 pub use listener::Sockets;
 pub use reason::Reason;
-pub use waf::{AuditLog, policy as waf_policy};
+pub use waf::{
+    AuditLog, Checked as WafChecked, Trial as WafTrial, route_path, status as waf_status,
+    trials as waf_trials,
+};
 
 use std::{io, sync::Arc, time::Duration};
 use tidegate_config::Config;

@@ -186,7 +186,7 @@ async fn inspected(
     observation: &mut Observation,
 ) -> Result<Answered, Refusal> {
     let mut inspection = waf::Inspection::new(waf, admitted.connection, observation);
-    let answered = match inspection.request(request, observation).await {
+    let answered = match inspection.request(request, admitted.path, observation).await {
         Err(refusal) => Err(refusal),
         Ok(request) => match act(admitted, request, observation).await {
             Ok((response, Some(mut pending))) => {

@@ -4,6 +4,7 @@ use super::{Failure, verbs};
 use serde_json::json;
 use std::path::{Path, PathBuf};
 use tidegate_config::{Config, Fault, Faults, Loaded};
+use tidegate_proxy::WafTrial;
 
 /// `tidegate check`
 #[derive(Clone, Debug, clap::Args)]
@@ -11,6 +12,9 @@ pub(crate) struct Check {
     /// Configuration files; later ones override earlier ones
     #[arg(short, long = "config", value_name = "FILE", required = true)]
     config: Vec<PathBuf>,
+    /// Look at the document only, not at the rules, address lists and databases it names
+    #[arg(long)]
+    document_only: bool,
 }
 
 /// `tidegate diff`
@@ -22,16 +26,36 @@ pub(crate) struct Diff {
     new: PathBuf,
 }
 
-/// Says whether files can be put into force, as far as the files alone show.
+/// Says whether files can be put into force, as far as they and the files they name show.
 pub(super) fn check(check: &Check, as_json: bool) -> Result<String, Failure> {
-    match (tidegate_config::load(&check.config), as_json) {
-        (Ok(loaded), true) => verbs::json(&json!({ "valid": true, "warnings": loaded.warnings })),
-        (Ok(loaded), false) => Ok(valid(&loaded)),
+    let mut loaded = match (tidegate_config::load(&check.config), as_json) {
+        (Ok(loaded), _) => loaded,
         (Err(faults), true) => {
             let faults: Vec<&Fault> = faults.iter().collect();
+            return Err(Failure::Found(verbs::json(&json!({ "valid": false, "faults": faults }))?));
+        }
+        (Err(faults), false) => return Err(Failure::Other(invalid(&faults))),
+    };
+    let mut faults: Vec<Fault> = Vec::new();
+    if !check.document_only {
+        match tidegate_proxy::waf_trials(&loaded.config) {
+            Ok(trials) => {
+                let warnings = trials.values().flat_map(WafTrial::warnings);
+                loaded.warnings.extend(warnings.map(Fault::elsewhere));
+            }
+            Err(found) => faults = found.into_iter().map(Fault::elsewhere).collect(),
+        }
+    }
+    match (faults.as_slice(), as_json) {
+        ([], true) => verbs::json(&json!({ "valid": true, "warnings": loaded.warnings })),
+        ([], false) => Ok(valid(&loaded)),
+        (_, true) => {
             Err(Failure::Found(verbs::json(&json!({ "valid": false, "faults": faults }))?))
         }
-        (Err(faults), false) => Err(Failure::Other(invalid(&faults))),
+        (_, false) => {
+            let lines: String = faults.iter().map(|fault| format!("\n{fault}")).collect();
+            Err(Failure::Other(count(faults.len(), "fault") + &lines))
+        }
     }
 }
 

@@ -145,6 +145,7 @@ async fn exclusions_leave_rules_values_and_paths_alone() {
         { rules = [1001], target = "ARGS:comment" },
         { tags = ["attack-test"], target = "ARGS:/^utm_/" },
         { rules = ["1000-1001"], path = "/admin" },
+        { rules = [1001], path = "=/x%27y" },
     ]"#;
     let config = guarded(origin.address, &policy(&dir, RULES, exclusions));
     let edge = Edge::start_in(dir, &config).await;
@@ -156,6 +157,13 @@ async fn exclusions_leave_rules_values_and_paths_alone() {
         ("/?x_utm_=attack", 403),
         ("/admin/x?q=attack", 200),
         ("/administrator?q=attack", 403),
+        // The path that a request goes to counts, not the one it comes by.
+        ("/admin/../x?q=attack", 403),
+        ("/admin/%2e%2e/x?q=attack", 403),
+        ("/x/../admin?q=attack", 200),
+        ("/%61dmin?q=attack", 200),
+        ("/x%27y?q=attack", 200),
+        ("/admin%2fx?q=attack", 403),
     ] {
         assert_eq!(client.get(path).await.status, status, "{path}");
     }

@@ -66,8 +66,8 @@ async fn a_list_is_followed_and_a_faulty_one_changes_nothing() {
     assert_eq!(origin.requests(), 1);
     let line = edge.logs().await_access("a line", |line| line["client"] == "203.0.113.9").await;
     assert_eq!(line["waf"]["outcome"], "blocked", "{line}");
-    assert_eq!(line["waf"]["check"], "deny", "{line}");
-    assert_eq!(line["waf"]["by"]["list"], "abusers", "{line}");
+    assert_eq!(line["waf"]["decided_by"]["check"], "deny", "{line}");
+    assert_eq!(line["waf"]["decided_by"]["list"], "abusers", "{line}");
     assert!(line["detail"].as_str().unwrap().contains("list abusers"), "{line}");
 
     // Another content, and another file that the glob finds.
@@ -171,7 +171,7 @@ async fn countries_and_networks_are_those_of_the_databases() {
     assert_eq!(ask(http, "198.51.100.1", "/?no=de").await.status, 403);
     assert_eq!(ask(http, "203.0.113.200", "/?no=de").await.status, 200);
     let line = edge.logs().await_access("a line", |line| line["client"] == "192.0.2.1").await;
-    assert_eq!(line["waf"]["by"]["asn"], "64496", "{line}");
+    assert_eq!(line["waf"]["decided_by"]["asn"], "64496", "{line}");
     // A newer database.
     edge.dir.write_bytes("country.mmdb", &countries("203.0.113.128/25"));
     await_status(http, "203.0.113.1", 200).await;
@@ -243,10 +243,10 @@ async fn detect_mode_tells_what_a_check_would_refuse_and_runs_the_rules() {
     assert_eq!(ask(http, "192.0.2.1", "/").await.status, 200);
     let line = edge.logs().await_access("the first", |line| line["path"] == "/?q=attack").await;
     assert_eq!(line["waf"]["outcome"], "detected", "{line}");
-    assert_eq!(line["waf"]["by"]["address"], "203.0.113.0/24", "{line}");
+    assert_eq!(line["waf"]["decided_by"]["address"], "203.0.113.0/24", "{line}");
     assert_eq!(line["waf"]["rules"][0]["id"], 1001, "{line}");
     let line = edge.logs().await_access("the second", |line| line["path"] == "/?q=other").await;
-    assert_eq!(line["waf"]["check"], "deny", "{line}");
+    assert_eq!(line["waf"]["decided_by"]["check"], "deny", "{line}");
     let record = eventually("its audit record", || async {
         let text = std::fs::read_to_string(&audit).unwrap_or_default();
         let records = text.lines().filter_map(|line| serde_json::from_str(line).ok());
@@ -320,8 +320,8 @@ async fn who_says_to_be_a_crawler_has_to_be_it() {
     }
     assert_eq!(api.metric_sum("tidegate_crawler_addresses", &[]).await, 7.0);
     let line = edge.logs().await_access("a refusal", |line| line["status"] == 403).await;
-    assert_eq!(line["waf"]["check"], "crawler", "{line}");
-    assert_eq!(line["waf"]["by"]["crawler"], "goodbot", "{line}");
+    assert_eq!(line["waf"]["decided_by"]["check"], "crawler", "{line}");
+    assert_eq!(line["waf"]["decided_by"]["crawler"], "goodbot", "{line}");
 }
 
 #[tokio::test]

@@ -3,8 +3,8 @@
 use super::reasons;
 use crate::support::{
     Client, Dir, Edge, Origin,
-    client::with_headers,
-    edge::run_cli,
+    client::{Reply, with_headers},
+    edge::{Output, run_cli},
     eventually, listener,
     origin::{Act, Then},
     route, service,
@@ -135,6 +135,20 @@ async fn limits_pass_where_the_policy_says_so() {
     assert_eq!(client.send(with_headers("POST", "/", &form, many.join("&"))).await.status, 200);
     let json = [("content-type", "application/json")];
     assert_eq!(client.send(with_headers("POST", "/", &json, "{\"a\":")).await.status, 200);
+    // Both logs and a metric tell of it.
+    let line = edge.logs().await_access("the long form's line", |line| {
+        line["waf"]["limits"] == serde_json::json!(["body"])
+    });
+    assert_eq!(line.await["waf"]["outcome"], "passed");
+    assert_eq!(record(&dir.path("waf.log"), "/").await["outcome"], "passed");
+    let api = edge.api();
+    for limit in ["body", "arguments", "malformed"] {
+        let label = format!("limit=\"{limit}\"");
+        let sum = eventually("the count", || async {
+            Some(api.metric_sum("tidegate_waf_limits_total", &[&label]).await).filter(|&n| n > 0.0)
+        });
+        assert_eq!(sum.await, 1.0, "{limit}");
+    }
     // What is within the limit is looked at all the same.
     let bad = format!("a=attack&b={}", "x".repeat(5_000));
     let refused = client.send(with_headers("POST", "/", &form, bad)).await;
@@ -161,6 +175,16 @@ async fn a_logged_request_leads_to_the_exclusion_that_lets_it_pass() {
     assert_eq!(client.get(target).await.status, 200);
     client.get("/forum?other=attack").await.assert_refused(403, reasons::WAF_BLOCKED);
     client.get("/else?comment=attack").await.assert_refused(403, reasons::WAF_BLOCKED);
+    // A path that the client spelled otherwise, and more values than are logged.
+    let many: Vec<_> = (0..12).map(|n| format!("a{n}=attack")).collect();
+    let target = format!("/x/../%66orum%27s?{}", many.join("&"));
+    let reply = client.get(&target).await;
+    let id = reply.headers["x-request-id"].to_str().unwrap().to_owned();
+    reply.assert_refused(403, reasons::WAF_BLOCKED);
+    record(&log, &target).await;
+    let output = run_cli(&["waf", "exclude", &id, "--log", log.to_str().unwrap()], &[]).await;
+    let narrow = r#"{ rules = [1001], target = "ARGS", path = "=/forum%27s" }"#;
+    assert!(output.stdout.contains(narrow), "{output:?}");
     let unknown = run_cli(&["waf", "exclude", "nobody", "--log", log.to_str().unwrap()], &[]).await;
     assert_eq!(unknown.code, 1, "{unknown:?}");
     assert!(unknown.stderr.contains("tells of no request `nobody`"), "{unknown:?}");
@@ -190,4 +214,93 @@ async fn eval_explains_rule_by_rule() {
     let output = run_cli(&["waf", "eval", "-c", file, "--policy", "other", bad], &[]).await;
     assert_eq!(output.code, 2, "{output:?}");
     assert!(output.stderr.contains("strict"), "{output:?}");
+}
+
+/// `tidegate waf exclude` of the request that this was the answer to.
+async fn exclude(log: &Path, reply: Reply, path: &str) -> Output {
+    let id = reply.headers["x-request-id"].to_str().unwrap().to_owned();
+    reply.assert_refused(403, reasons::WAF_BLOCKED);
+    record(log, path).await;
+    run_cli(&["waf", "exclude", &id, "--log", log.to_str().unwrap()], &[]).await
+}
+
+#[tokio::test]
+async fn what_was_no_rule_of_the_request_is_told_as_what_it_was() {
+    let (origin, dir) = (Origin::start("v1").await, Dir::new());
+    let log = dir.path("waf.log");
+    origin.on("/debug", answer("X-Debug: 1\r\n", "fine"));
+    let lines = "methods = [\"GET\", \"PUT\"]\n\
+                 patches = [{ name = \"p\", path = \"/patched\", target = \"ARGS:x\", matches = \"bad\" }]\n";
+    let edge = Edge::start_in(dir.clone(), &config(&dir, origin.address, lines)).await;
+    let mut client = Client::http1(edge.address("http").await);
+
+    let of_response = exclude(&log, client.get("/debug").await, "/debug").await;
+    let narrow = r#"{ rules = [2001], target = "RESPONSE_HEADERS:X-Debug", path = "=/debug" }"#;
+    assert!(of_response.stdout.to_lowercase().contains(&narrow.to_lowercase()), "{of_response:?}");
+
+    let patched = exclude(&log, client.get("/patched?x=bad").await, "/patched?x=bad").await;
+    let narrow = r#"{ rules = [9990000], target = "ARGS:x", path = "=/patched" }"#;
+    assert!(
+        patched.stdout.contains(narrow) && patched.stdout.contains("change the patch"),
+        "{patched:?}"
+    );
+    assert_eq!(patched.stdout.matches("target").count(), 1, "{patched:?}");
+
+    let checked = client.send(with_headers("DELETE", "/deleted", &[], "")).await;
+    let checked = exclude(&log, checked, "/deleted").await;
+    assert_eq!(checked.code, 1, "{checked:?}");
+    assert!(checked.stderr.contains("`method` (method DELETE)"), "{checked:?}");
+}
+
+#[tokio::test]
+async fn eval_and_explain_know_the_checks_before_the_rules() {
+    let dir = Dir::new();
+    let lines = "deny = { addresses = [\"192.0.2.0/24\"] }\npaths = [\"/shop\"]\n\
+                 exclusions = [{ rules = [1001], path = \"/shop/free\" }]";
+    let document = config(&dir, "127.0.0.1:1".parse().unwrap(), lines);
+    let file = dir.write("tidegate.toml", &document);
+    let file = file.to_str().unwrap();
+    let requests = [
+        ("out", "/else", "blocked by path (path /else)"),
+        ("in", "/shop/free?q=attack", "passed"),
+        ("around", "/shop/free/../x?q=attack", "blocked by rule 1003"),
+    ];
+    for (name, target, told) in requests {
+        let request = dir.write(name, &format!("GET {target} HTTP/1.1\nHost: a\n\n"));
+        let request = request.to_str().unwrap();
+        let output = run_cli(&["waf", "eval", "-c", file, request], &[]).await;
+        assert!(output.stdout.contains(told), "{output:?}");
+        let output =
+            run_cli(&["waf", "eval", "-c", file, "--client", "192.0.2.9", request], &[]).await;
+        assert!(output.stdout.contains("blocked by deny (address 192.0.2.0/24)"), "{output:?}");
+    }
+    let edge = Edge::start_in(dir.clone(), &document).await;
+    let told = edge.api().json("/v1/explain?url=http%3A%2F%2Fa.test%2Felse").await;
+    assert_eq!(told["reason"], reasons::WAF_BLOCKED, "{told}");
+    let told = edge.api().json("/v1/explain?url=http%3A%2F%2Fa.test%2Fshop").await;
+    assert_eq!(told["outcome"], "service", "{told}");
+}
+
+#[tokio::test]
+async fn check_reads_what_a_policy_names() {
+    let dir = Dir::new();
+    let lines = "exclusions = [{ target = \"ARGSS:x\" }]";
+    let file = dir.write("tidegate.toml", &config(&dir, "127.0.0.1:1".parse().unwrap(), lines));
+    let file = file.to_str().unwrap();
+    let output = run_cli(&["check", "-c", file], &[]).await;
+    assert_eq!(output.code, 1, "{output:?}");
+    assert!(output.stderr.contains("1 fault\n") && output.stderr.contains("`ARGSS`"), "{output:?}");
+    dir.write("rules.conf", "SecRule ARGS \"@frobnicate x\" \"id:1,phase:2,deny\"\n");
+    let output = run_cli(&["--json", "check", "-c", file], &[]).await;
+    let told: Value = serde_json::from_str(&output.stdout).unwrap();
+    assert_eq!(told["valid"], false, "{told}");
+    assert!(told["faults"][0]["message"].as_str().unwrap().contains("rules.conf:1"), "{told}");
+    let output = run_cli(&["check", "-c", file, "--document-only"], &[]).await;
+    assert_eq!(output.code, 0, "{output:?}");
+    let lines =
+        "exclusions = [{ rules = [999] }, { tags = [\"attack-test\"], target = \"ARGS:x\" }]";
+    dir.write("tidegate.toml", &config(&dir, "127.0.0.1:1".parse().unwrap(), lines));
+    let output = run_cli(&["check", "-c", file], &[]).await;
+    assert!(output.stdout.contains("about rule 999, and there is no such rule"), "{output:?}");
+    assert_eq!(output.stdout.matches("warning").count(), 1, "{output:?}");
 }

@@ -34,6 +34,7 @@ mod interner;
 pub mod libinjection;
 pub mod message;
 mod operator;
+mod path;
 mod policy;
 mod report;
 mod seclang;
@@ -43,8 +44,9 @@ pub mod transform;
 pub use addresses::{AddressList, Entries, ListFaults};
 pub use compile::Ruleset;
 pub use interner::Interner;
+pub use path::PathTest;
 pub use policy::{
-    Exclude, ExcludeTarget, Limits, Mode, OnLimit, PathRule, Policy, PolicyError, PolicyOptions,
+    Exclude, ExcludeTarget, Limits, Mode, OnLimit, Policy, PolicyError, PolicyOptions,
     Prefiltering, RuleChoice, UnknownVariable,
 };
 pub use report::{Cause, Escaped, Limit, Match, MatchedValue, Verdict};

@@ -45,6 +45,26 @@ impl Message {
             if chunked { unchunk(body).unwrap_or_else(|| body.to_vec()) } else { body.to_vec() };
         Some(Self { line, headers, body })
     }
+
+    /// Method and target of a request.
+    #[must_use]
+    pub fn method_and_target(&self) -> (&[u8], &[u8]) {
+        let (method, target, _) = self.request_line();
+        (method, target)
+    }
+
+    fn request_line(&self) -> (&[u8], &[u8], &[u8]) {
+        let line = &self.line;
+        let first = line.iter().position(|&b| b == b' ');
+        let last = line.iter().rposition(|&b| b == b' ');
+        match (first, last) {
+            (Some(first), Some(last)) if last > first => {
+                (&line[..first], &line[first + 1..last], &line[last + 1..])
+            }
+            (Some(first), _) => (&line[..first], &line[first + 1..], &b"HTTP/0.9"[..]),
+            _ => (line.as_slice(), &b""[..], &b"HTTP/0.9"[..]),
+        }
+    }
 }
 
 fn unchunk(mut rest: &[u8]) -> Option<Vec<u8>> {
@@ -64,16 +84,7 @@ fn unchunk(mut rest: &[u8]) -> Option<Vec<u8>> {
 
 /// Takes a transaction through all phases; those of the response only if there is one.
 pub fn run(transaction: &mut Transaction<'_>, request: &Message, response: Option<&Message>) {
-    let line = &request.line;
-    let first = line.iter().position(|&b| b == b' ');
-    let last = line.iter().rposition(|&b| b == b' ');
-    let (method, target, protocol) = match (first, last) {
-        (Some(first), Some(last)) if last > first => {
-            (&line[..first], &line[first + 1..last], &line[last + 1..])
-        }
-        (Some(first), _) => (&line[..first], &line[first + 1..], &b"HTTP/0.9"[..]),
-        _ => (line.as_slice(), &b""[..], &b"HTTP/0.9"[..]),
-    };
+    let (method, target, protocol) = request.request_line();
     transaction.request_line(method, target, protocol);
     for (name, value) in &request.headers {
         transaction.request_header(name, value);

@@ -2,10 +2,12 @@
 
 use std::{
     collections::HashMap,
+    fmt,
     sync::{Arc, Mutex, PoisonError},
 };
 
 use crate::{
+    PathTest,
     compile::{Exclusion, Pick, RuleBits, Ruleset, Step},
     operator::Pattern,
     seclang::Collection,
@@ -50,15 +52,15 @@ pub enum RuleChoice {
     Tag(String),
 }
 
-/// Which requests an exclusion is about.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum PathRule {
-    /// The path, decoded, is this.
-    Exact(String),
-    /// The path, decoded, begins with this.
-    Prefix(String),
-    /// This pattern is found in the decoded path.
-    Matching(String),
+impl fmt::Display for RuleChoice {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::All => f.write_str("all rules"),
+            Self::Ids(first, last) if first == last => write!(f, "rule {first}"),
+            Self::Ids(first, last) => write!(f, "rules {first} to {last}"),
+            Self::Tag(tag) => write!(f, "rules with the tag `{tag}`"),
+        }
+    }
 }
 
 /// Which values an exclusion is about.
@@ -73,19 +75,19 @@ pub enum ExcludeTarget {
 }
 
 /// An exclusion: rules that do not apply, or not to some values, or not on some paths.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct Exclude {
     /// The rules.
     pub rules: RuleChoice,
     /// The values; `None` switches the rules off altogether. `ARGS` stands for `ARGS_GET` and
     /// `ARGS_POST` too.
     pub target: Option<ExcludeTarget>,
-    /// The paths; `None` is all.
-    pub path: Option<PathRule>,
+    /// The paths; `None` is all. A transaction that is not told its path has none of them.
+    pub path: Option<PathTest>,
 }
 
 /// What a [`Policy`] is made of, besides rules.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default)]
 pub struct PolicyOptions {
     /// Whether verdicts are carried out.
     pub mode: Mode,
@@ -125,6 +127,7 @@ pub struct Policy {
     /// `TX` variables the policy sets; rules cannot change them.
     pub(crate) presets: Vec<(u32, Vec<u8>)>,
     pub(crate) exclusions: Vec<Excluded>,
+    idle: Vec<RuleChoice>,
     /// Patterns whose text came from macros.
     expanded: Mutex<HashMap<Vec<u8>, Option<Arc<Pattern>>>>,
 }
@@ -145,15 +148,7 @@ pub(crate) struct Planned {
 pub(crate) struct Excluded {
     pub(crate) rules: RuleBits,
     pub(crate) targets: Option<Arc<[Exclusion]>>,
-    pub(crate) path: Option<Path>,
-}
-
-/// A compiled [`PathRule`].
-#[derive(Debug)]
-pub(crate) enum Path {
-    Exact(Vec<u8>),
-    Prefix(Vec<u8>),
-    Matching(Box<Pattern>),
+    pub(crate) path: Option<PathTest>,
 }
 
 impl Policy {
@@ -167,10 +162,13 @@ impl Policy {
         {
             return Err(PolicyError::Paranoia(level));
         }
-        let mut exclusions = Vec::new();
+        let (mut exclusions, mut idle) = (Vec::new(), Vec::new());
         let mut gone = vec![0_u64; rules.rules.len().div_ceil(64)];
         for exclude in &options.exclusions {
             let excluded = compile_exclude(exclude, &rules)?;
+            if excluded.rules.is_empty() {
+                idle.push(exclude.rules.clone());
+            }
             if excluded.path.is_none() && excluded.targets.is_none() {
                 for (gone, words) in gone.iter_mut().zip(excluded.rules.words()) {
                     *gone |= words;
@@ -189,7 +187,15 @@ impl Policy {
         };
         let phases = std::array::from_fn(|phase| plan(&rules, phase, &stays));
         let presets = presets(&rules, &options);
-        Ok(Self { rules, phases, options, presets, exclusions, expanded: Mutex::default() })
+        let expanded = Mutex::default();
+        Ok(Self { rules, phases, options, presets, exclusions, idle, expanded })
+    }
+
+    /// What exclusions are about that no rule is: mostly a misspelling, or rules of another
+    /// version.
+    #[must_use]
+    pub fn idle_exclusions(&self) -> &[RuleChoice] {
+        &self.idle
     }
 
     /// The rules it is made of.
@@ -336,11 +342,5 @@ fn compile_exclude(exclude: &Exclude, rules: &Ruleset) -> Result<Excluded, Polic
             )
         }
     };
-    let path = match &exclude.path {
-        None => None,
-        Some(PathRule::Exact(path)) => Some(Path::Exact(path.clone().into_bytes())),
-        Some(PathRule::Prefix(path)) => Some(Path::Prefix(path.clone().into_bytes())),
-        Some(PathRule::Matching(text)) => Some(Path::Matching(Box::new(pattern(text, false)?))),
-    };
-    Ok(Excluded { rules: bits, targets, path })
+    Ok(Excluded { rules: bits, targets, path: exclude.path.clone() })
 }

@@ -81,13 +81,25 @@ pub enum Limit {
 }
 
 impl Limit {
+    /// All of them.
+    pub const ALL: [Self; 8] = [
+        Self::Body,
+        Self::BodyWithFiles,
+        Self::ResponseBody,
+        Self::Arguments,
+        Self::Depth,
+        Self::Parts,
+        Self::Malformed,
+        Self::Work,
+    ];
+
     /// A word for logs and metrics.
     #[must_use]
     pub const fn word(self) -> &'static str {
         match self {
             Self::Body => "body",
-            Self::BodyWithFiles => "body_with_files",
-            Self::ResponseBody => "response_body",
+            Self::BodyWithFiles => "upload",
+            Self::ResponseBody => "response",
             Self::Arguments => "arguments",
             Self::Depth => "depth",
             Self::Parts => "parts",
@@ -120,6 +132,8 @@ pub struct Match {
     pub audit: bool,
     /// The values that matched, the first few.
     pub values: Vec<MatchedValue>,
+    /// Whether more values matched than those.
+    pub more: bool,
     /// Where the rule stands.
     pub at: crate::Position,
 }

@@ -4,8 +4,8 @@ mod support;
 
 use support::{Request, load, policy};
 use tidegate_waf::{
-    Cause, Collection, Exclude, ExcludeTarget, Limit, Limits, Mode, OnLimit, PathRule, Policy,
-    PolicyOptions, Prefiltering, RuleChoice, Verdict,
+    Cause, Collection, Connection, Exclude, ExcludeTarget, Limit, Limits, Mode, OnLimit, PathTest,
+    Policy, PolicyOptions, Prefiltering, RuleChoice, Transaction, Verdict,
 };
 
 const SCORING: &str = "\
@@ -19,7 +19,7 @@ SecRule TX:score \"@ge %{tx.inbound_anomaly_score_threshold}\" \"id:99,phase:2,d
 fn exclude(
     rules: RuleChoice,
     target: Option<ExcludeTarget>,
-    path: Option<PathRule>,
+    path: Option<PathTest>,
 ) -> PolicyOptions {
     PolicyOptions { exclusions: vec![Exclude { rules, target, path }], ..PolicyOptions::default() }
 }
@@ -64,11 +64,23 @@ fn exclusions_are_by_id_tag_target_pattern_and_path() {
     assert_eq!(ids(exclude(RuleChoice::All, named(), None), "/?a=bad"), [0; 0]);
     assert_eq!(ids(exclude(RuleChoice::All, named(), None), "/?b=bad"), [11]);
     let matching = Some(ExcludeTarget::Matching(Collection::Args, "^wp_.*$".into()));
-    let options =
-        exclude(RuleChoice::Ids(11, 12), matching, Some(PathRule::Prefix("/blog/".into())));
-    assert_eq!(ids(options.clone(), "/blog/x?wp_title=bad"), [0; 0]);
-    assert_eq!(ids(options.clone(), "/blog/x?title=bad"), [11]);
-    assert_eq!(ids(options, "/shop/x?wp_title=bad"), [11]);
+    let options = exclude(RuleChoice::Ids(11, 12), matching, Some(PathTest::Below("/blog".into())));
+    let blog = policy(SCORING, options);
+    let routed = |path: Option<&str>, target: &str| {
+        let mut transaction = Transaction::new(&blog, &Connection::default());
+        transaction.request_line(b"GET", target.as_bytes(), b"HTTP/1.1");
+        if let Some(path) = path {
+            transaction.route_path(path);
+        }
+        transaction.request_headers();
+        transaction.request_body(b"");
+        transaction.matches().iter().map(|found| found.id).collect::<Vec<_>>()
+    };
+    assert_eq!(routed(Some("/blog/x"), "/blog/x?wp_title=bad"), [0; 0]);
+    assert_eq!(routed(Some("/blog/x"), "/blog/x?title=bad"), [11]);
+    // Where the request goes counts, not what the client wrote.
+    assert_eq!(routed(Some("/shop"), "/blog/../shop?wp_title=bad"), [11]);
+    assert_eq!(routed(None, "/blog/x?wp_title=bad"), [11]);
     let broken =
         exclude(RuleChoice::All, Some(ExcludeTarget::Matching(Collection::Args, "(".into())), None);
     assert!(Policy::new(load(SCORING).unwrap(), broken).is_err());
@@ -134,8 +146,7 @@ fn a_body_can_be_evaluated_in_pieces() {
         .map(|id| format!("SecRule ARGS \"@streq x{id}\" \"id:{id},phase:2,pass\"\n"))
         .collect();
     let policy = policy(&rules, PolicyOptions::default());
-    let mut transaction =
-        tidegate_waf::Transaction::new(&policy, &tidegate_waf::Connection::default());
+    let mut transaction = Transaction::new(&policy, &Connection::default());
     transaction.request_line(b"POST", b"/", b"HTTP/1.1");
     transaction.request_header(b"Content-Type", b"application/x-www-form-urlencoded");
     assert!(transaction.request_headers().is_pass());

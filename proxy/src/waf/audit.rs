@@ -1,7 +1,7 @@
 //! The WAF's audit log: a record for each request in which rules matched or that a policy would
 //! refuse, with everything needed to judge the decision. Written off the workers, at once.
 
-use super::report::{Inspected, Quoted, Values};
+use super::report::{Decision, Inspected, Quoted, Whole};
 use crate::{
     access::{field, header, path_of, time},
     lines::Lines,
@@ -9,12 +9,13 @@ use crate::{
 };
 use std::io::Write;
 use tidegate_config::WafMode;
-use tidegate_waf::Cause;
 
 /// Records waiting for the writer.
 const QUEUE: usize = 4_096;
 /// Request headers told of one request.
 const HEADERS: usize = 50;
+/// Bytes told of a header's name, and of its value.
+const HEADER_BYTES: usize = 256;
 /// Headers whose values are secrets.
 const SECRET: [&[u8]; 5] =
     [b"authorization", b"proxy-authorization", b"cookie", b"x-api-key", b"x-auth-token"];
@@ -62,43 +63,9 @@ fn record(out: &mut Vec<u8>, facts: &Facts, inspected: &Inspected) {
     field(out, "policy", waf.name.as_str());
     field(out, "mode", if waf.document.mode == WafMode::Block { "block" } else { "detect" });
     field(out, "outcome", inspected.outcome.word());
-    if let Some(finding) = &inspected.check {
-        let _ = write!(out, ",\"decided_by\":{{\"check\":\"{}\"", finding.check.word());
-        for (kind, value) in &finding.by {
-            let _ = write!(out, ",\"{kind}\":{}", Quoted(value));
-        }
-        out.push(b'}');
-    }
-    match inspected.cause.filter(|_| inspected.check.is_none()) {
-        Some(Cause::Rule(id)) => drop(write!(out, ",\"decided_by\":{{\"rule\":{id}}}")),
-        Some(Cause::Limit(limit)) => {
-            let _ = write!(out, ",\"decided_by\":{{\"limit\":\"{}\"}}", limit.word());
-        }
-        None => {}
-    }
-    if let Some(score) = inspected.inbound {
-        let _ = write!(out, ",\"score\":{score}");
-    }
-    if let Some(score) = inspected.outbound {
-        let _ = write!(out, ",\"outbound_score\":{score}");
-    }
-    out.extend_from_slice(b",\"rules\":[");
+    let _ = write!(out, "{},\"rules\":[", Decision(inspected));
     for (at, found) in inspected.matches.iter().enumerate() {
-        let comma = if at > 0 { "," } else { "" };
-        let _ = write!(out, "{comma}{{\"id\":{},\"phase\":{}", found.id, found.phase);
-        let _ = write!(out, ",\"message\":{}", Quoted(&found.message));
-        if !found.data.is_empty() {
-            let _ = write!(out, ",\"data\":{}", Quoted(&found.data));
-        }
-        if let Some(severity) = found.severity {
-            let _ = write!(out, ",\"severity\":{severity}");
-        }
-        let _ = write!(out, ",\"score\":{}", found.score);
-        out.extend_from_slice(b",\"tags\":[");
-        for (at, tag) in found.tags.iter().enumerate() {
-            let _ = write!(out, "{}{}", if at > 0 { "," } else { "" }, Quoted(tag));
-        }
-        let _ = write!(out, "],\"values\":{}}}", Values(found));
+        let _ = write!(out, "{}{}", if at > 0 { "," } else { "" }, Whole(found));
     }
     out.extend_from_slice(b"],\"headers\":[");
     for (at, (name, value)) in inspected.headers.iter().take(HEADERS).enumerate() {
@@ -107,7 +74,8 @@ fn record(out: &mut Vec<u8>, facts: &Facts, inspected: &Inspected) {
             Some(value) if !SECRET.iter().any(|secret| name.eq_ignore_ascii_case(secret)) => value,
             _ => &b"***"[..],
         };
-        let _ = write!(out, "{comma}[{},{}]", Quoted(name), Quoted(shown));
+        let _ =
+            write!(out, "{comma}[{},{}]", Quoted(name, HEADER_BYTES), Quoted(shown, HEADER_BYTES));
     }
     out.extend_from_slice(b"]}\n");
 }

@@ -8,8 +8,9 @@ use super::{
 use crate::{
     body::ClientBody, conn::Connection, observe::Observation, reason::Reason, respond::Refusal,
 };
-use http::{Request, header::USER_AGENT};
+use http::{HeaderMap, Method, Request, header::USER_AGENT};
 use std::{
+    net::IpAddr,
     sync::Arc,
     time::{SystemTime, UNIX_EPOCH},
 };
@@ -52,6 +53,20 @@ pub(crate) fn check(
     refusal.map_or(Ok(has_rules), Err)
 }
 
+/// What the checks that ask nobody say of a head.
+pub(crate) fn judge(
+    waf: &Waf,
+    client: IpAddr,
+    method: &Method,
+    path: &str,
+    headers: &HeaderMap,
+    has_body: bool,
+) -> Decision {
+    let (country, asn) = waf.guard.place(client);
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_secs());
+    waf.guard.judge(&Facts { client, country, asn, method, path, headers, has_body }, now)
+}
+
 fn decide(
     waf: &Waf,
     connection: &Connection,
@@ -60,18 +75,8 @@ fn decide(
     path: &str,
 ) -> Decision {
     let client = observation.facts.client;
-    let (country, asn) = waf.guard.place(client);
-    let facts = Facts {
-        client,
-        country,
-        asn,
-        method: request.method(),
-        path,
-        headers: request.headers(),
-        has_body: !request.body().is_empty(),
-    };
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_secs());
-    let decision = waf.guard.judge(&facts, now);
+    let has_body = !request.body().is_empty();
+    let decision = judge(waf, client, request.method(), path, request.headers(), has_body);
     if decision != Decision::Pass {
         return decision;
     }

@@ -1,7 +1,7 @@
 //! From a policy as written to one that is evaluated. Rules are compiled once for all policies
 //! that read the same files, and again only when one of those changed.
 
-use super::{Guard, Shared, Waf, patches};
+use super::{Guard, Shared, Waf, patches, paths};
 use std::{
     collections::{BTreeMap, HashMap},
     hash::{DefaultHasher, Hash, Hasher},
@@ -9,10 +9,10 @@ use std::{
     path::{Path, PathBuf},
     sync::Arc,
 };
-use tidegate_config::{Name, PathPattern, WafExclusion, WafMode, WafOverLimit};
+use tidegate_config::{Name, WafExclusion, WafMode, WafOverLimit};
 use tidegate_waf::{
-    Disk, Exclude, ExcludeTarget, Files, Interner, Limits, Mode, OnLimit, PathRule, Policy,
-    PolicyOptions, RuleChoice, Ruleset,
+    Disk, Exclude, ExcludeTarget, Files, Interner, Limits, Mode, OnLimit, Policy, PolicyOptions,
+    RuleChoice, Ruleset,
 };
 
 /// The rule files of a policy, a digest of what they hold, and the rules of its patches.
@@ -87,7 +87,8 @@ pub(crate) fn compile(
     shared: &Shared<'_>,
 ) -> Result<Arc<Waf>, Vec<String>> {
     let said = |fault: String| format!("WAF policy `{name}`: {fault}");
-    let source = source(document).map_err(|fault| vec![said(fault)])?;
+    let faults = |faults: Vec<String>| faults.into_iter().map(said).collect::<Vec<_>>();
+    let source = source(document).map_err(faults)?;
     if let Some(old) = old
         && old.document == *document
         && old.source == source
@@ -95,10 +96,19 @@ pub(crate) fn compile(
     {
         return Ok(Arc::clone(old));
     }
-    let faults = |faults: Vec<String>| faults.into_iter().map(said).collect::<Vec<_>>();
-    let rules = rulesets.load(&source).map_err(faults)?;
-    let options = options(document).map_err(|fault| vec![said(fault)])?;
+    // What is wrong with the rules and with the exclusions is told together.
+    let (rules, options) = match (rulesets.load(&source), options(document)) {
+        (Ok(rules), Ok(options)) => (rules, options),
+        (rules, options) => {
+            return Err(faults(
+                [rules.err(), options.err()].into_iter().flatten().flatten().collect(),
+            ));
+        }
+    };
     let policy = Policy::new(rules, options).map_err(|error| vec![said(error.to_string())])?;
+    for idle in policy.idle_exclusions() {
+        tracing::warn!(policy = %name, "an exclusion is about {idle}, and there is no such rule");
+    }
     let guard = Guard::new(document, shared).map_err(|error| vec![said(error.to_string())])?;
     let counts = old.map_or_else(Arc::default, |old| Arc::clone(&old.counts));
     let audits = rulesets.audits;
@@ -106,34 +116,29 @@ pub(crate) fn compile(
     Ok(Arc::new(Waf { name, document, policy, guard, source, counts, audits }))
 }
 
-/// A policy outside of a data path, for trying it.
-///
-/// # Errors
-/// What is wrong with its rules, with file and line, or with its exclusions.
-pub fn policy(document: &tidegate_config::Waf) -> Result<Policy, Vec<String>> {
-    let source = source(document).map_err(|fault| vec![fault])?;
-    let rules = Rulesets::new(&Interner::default(), std::iter::empty(), false).load(&source)?;
-    let options = options(document).map_err(|fault| vec![fault])?;
-    Policy::new(rules, options).map_err(|error| vec![error.to_string()])
-}
-
-fn source(document: &tidegate_config::Waf) -> Result<Source, String> {
+fn source(document: &tidegate_config::Waf) -> Result<Source, Vec<String>> {
     let files = document.rule_files()?;
     let mut hash = DefaultHasher::new();
     // The lists that rules read lie beside them.
     for file in files.iter().chain(&tidegate_config::data_files(&files)) {
         file.hash(&mut hash);
         let content = std::fs::read(file);
-        content.map_err(|error| format!("`{}`: {error}", file.display()))?.hash(&mut hash);
+        let failed = |error| vec![format!("`{}`: {error}", file.display())];
+        content.map_err(failed)?.hash(&mut hash);
     }
-    let patches = patches::rules(&document.patches)?;
+    let patches = patches::rules(&document.patches).map_err(|fault| vec![fault])?;
     Ok(Source { files, digest: hash.finish(), patches })
 }
 
-fn options(document: &tidegate_config::Waf) -> Result<PolicyOptions, String> {
-    let mut exclusions = Vec::new();
-    for exclusion in &document.exclusions {
-        excludes(exclusion, &mut exclusions)?;
+fn options(document: &tidegate_config::Waf) -> Result<PolicyOptions, Vec<String>> {
+    let (mut exclusions, mut faults) = (Vec::new(), Vec::new());
+    for (at, exclusion) in document.exclusions.iter().enumerate() {
+        if let Err(fault) = excludes(exclusion, &mut exclusions) {
+            faults.push(format!("exclusions[{at}]: {fault}"));
+        }
+    }
+    if !faults.is_empty() {
+        return Err(faults);
     }
     Ok(PolicyOptions {
         mode: match document.mode {
@@ -179,16 +184,10 @@ fn limits(document: &tidegate_config::Waf) -> Limits {
 fn excludes(exclusion: &WafExclusion, into: &mut Vec<Exclude>) -> Result<(), String> {
     let target: Option<ExcludeTarget> = match &exclusion.target {
         None => None,
-        Some(text) => Some(text.parse().map_err(|error| format!("exclusions: {error}"))?),
+        Some(text) => Some(text.parse().map_err(|error| format!("target: {error}"))?),
     };
-    let path = exclusion.path.as_ref().map(|path| match path {
-        PathPattern::Exact(path) => PathRule::Exact(path.clone()),
-        // By segment, as routes match.
-        PathPattern::Prefix(path) => {
-            PathRule::Matching(format!("^{}(?:/|$)", regex::escape(path.trim_end_matches('/'))))
-        }
-        PathPattern::Regex(regex) => PathRule::Matching(regex.clone()),
-    });
+    let path = exclusion.path.as_ref().map(paths::test).transpose();
+    let path = path.map_err(|error| format!("path: {error}"))?;
     let ids = exclusion.rules.iter().map(|ids| RuleChoice::Ids(ids.first, ids.last));
     let tags = exclusion.tags.iter().map(|tag| RuleChoice::Tag(tag.clone()));
     let mut choices: Vec<_> = ids.chain(tags).collect();
@@ -217,7 +216,7 @@ mod tests {
         excludes(&exclusion, &mut all).unwrap();
         assert_eq!(all.len(), 2);
         assert_eq!(all[0].rules, RuleChoice::Ids(1, 9));
-        assert_eq!(all[1].path, Some(PathRule::Matching("^/a(?:/|$)".into())));
+        assert!(all[1].path.as_ref().is_some_and(|path| path.fits("/a/b") && !path.fits("/ab")));
         let unknown = WafExclusion { target: Some("ARG:x".into()), ..exclusion };
         assert!(excludes(&unknown, &mut all).unwrap_err().contains("`ARG`"));
     }

@@ -52,14 +52,16 @@ impl<'s> Inspection<'s> {
         Self { waf, transaction: Transaction::new(&waf.policy, &ends) }
     }
 
-    /// Looks at a request. What was read of its body is in the request that is given back; an
+    /// Looks at a request; `path` is the path as routes match it. What was read of its body is in the request that is given back; an
     /// error is the answer.
     pub(crate) async fn request(
         &mut self,
         mut request: Request<ClientBody>,
+        path: &str,
         observation: &mut Observation,
     ) -> Result<Request<ClientBody>, Refusal> {
         head(&mut self.transaction, &request);
+        self.transaction.route_path(path);
         let mut verdict = self.transaction.request_headers();
         if verdict.is_pass() {
             let (parts, body) = request.into_parts();
@@ -201,16 +203,19 @@ fn cause(verdict: &Verdict) -> Option<Cause> {
 fn refusal(waf: &Waf, cause: Cause) -> Refusal {
     let policy = &waf.name;
     match cause {
-        Cause::Rule(id) => {
-            Refusal::new(Reason::WafBlocked, format!("WAF policy `{policy}`: rule {id}"))
-        }
+        Cause::Rule(id) => Refusal::new(reason(cause), format!("WAF policy `{policy}`: rule {id}")),
         Cause::Limit(limit) => {
-            let reason = match limit {
-                Limit::Body | Limit::BodyWithFiles => Reason::BodyTooLarge,
-                Limit::ResponseBody => Reason::WafBlocked,
-                _ => Reason::WafLimit,
-            };
-            Refusal::new(reason, format!("WAF policy `{policy}`: limit `{}`", limit.word()))
+            let detail = format!("WAF policy `{policy}`: limit `{}`", limit.word());
+            Refusal::new(reason(cause), detail)
         }
+    }
+}
+
+/// What the client is told: whatever status a rule names, a refusal is one.
+pub(super) fn reason(cause: Cause) -> Reason {
+    match cause {
+        Cause::Rule(_) | Cause::Limit(Limit::ResponseBody) => Reason::WafBlocked,
+        Cause::Limit(Limit::Body | Limit::BodyWithFiles) => Reason::BodyTooLarge,
+        Cause::Limit(_) => Reason::WafLimit,
     }
 }

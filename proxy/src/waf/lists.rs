@@ -35,8 +35,8 @@ pub(crate) fn compile(
         match list(name, document, old.get(name)) {
             Ok(list) => drop(compiled.insert(name.clone(), list)),
             Err(what) => {
-                let said = |fault: &str| format!("address list `{name}`: {fault}");
-                faults.extend(what.lines().map(said));
+                let said = |fault: String| format!("address list `{name}`: {fault}");
+                faults.extend(what.into_iter().map(said));
             }
         }
     }
@@ -47,13 +47,13 @@ fn list(
     name: &Name,
     document: &tidegate_config::AddressList,
     old: Option<&Arc<List>>,
-) -> Result<Arc<List>, String> {
+) -> Result<Arc<List>, Vec<String>> {
     let started = Instant::now();
     let mut hash = DefaultHasher::new();
     let mut files = Vec::new();
     for path in document.files()? {
         let (text, modified) =
-            read(&path).map_err(|error| format!("`{}`: {error}", path.display()))?;
+            read(&path).map_err(|error| vec![format!("`{}`: {error}", path.display())])?;
         (&path, &text).hash(&mut hash);
         files.push((path, text, modified));
     }
@@ -69,21 +69,25 @@ fn list(
         list = %name, ranges = addresses.len(), bytes = addresses.bytes(),
         took = ?started.elapsed(), "address list read"
     );
+    if addresses.len() == 0 {
+        // A download that was cut looks like this, and `deny` then denies nobody.
+        tracing::warn!(list = %name, "the address list is empty");
+    }
     Ok(Arc::new(List { name: name.clone(), document: document.clone(), digest, addresses }))
 }
 
 fn entries(
     document: &tidegate_config::AddressList,
     files: Vec<(PathBuf, Vec<u8>, u64)>,
-) -> Result<Entries, String> {
+) -> Result<Entries, Vec<String>> {
     let mut entries = Entries::new(document.max_entries);
     let mut faults = Vec::new();
     for (path, text, modified) in files {
         if let Err(more) = entries.read(&path, &text, modified) {
-            faults.push(more.to_string());
+            faults.extend(more.to_string().lines().map(str::to_owned));
         }
     }
-    if faults.is_empty() { Ok(entries) } else { Err(faults.join("\n")) }
+    if faults.is_empty() { Ok(entries) } else { Err(faults) }
 }
 
 /// What a file holds, and when it was written, in seconds since 1970.

@@ -11,18 +11,20 @@ mod hold;
 mod inspection;
 mod lists;
 mod patches;
+mod paths;
 mod report;
+mod trial;
 
 pub use audit::AuditLog;
-pub(crate) use check::check;
-pub use compile::policy;
+pub(crate) use check::{check, judge};
 pub(crate) use compile::{Rulesets, compile};
 pub(crate) use crawlers::{Crawlers, LOOKUPS};
 pub(crate) use geo::Geo;
-pub(crate) use guard::{Check, Guard, Shared};
+pub(crate) use guard::{Check, Decision, Guard, Shared};
 pub(crate) use inspection::Inspection;
 pub(crate) use lists::{List, compile as compile_lists};
 pub(crate) use report::{Inspected, TOLD};
+pub use trial::{Checked, Trial, route_path, status, trials};
 
 use std::{
     collections::BTreeMap,
@@ -32,7 +34,7 @@ use std::{
     },
 };
 use tidegate_config::Name;
-use tidegate_waf::Policy;
+use tidegate_waf::{Limit, Policy};
 
 /// A policy in force.
 pub(crate) struct Waf {
@@ -53,6 +55,7 @@ pub(crate) struct Waf {
 pub(crate) struct Counts {
     outcomes: [AtomicU64; Outcome::ALL.len()],
     checks: [AtomicU64; Check::ALL.len()],
+    limits: [AtomicU64; Limit::ALL.len()],
     /// By rule id; only ids of the policy's rules, so the rules bound it.
     rules: parking_lot::Mutex<BTreeMap<u64, u64>>,
 }
@@ -89,8 +92,11 @@ impl Outcome {
 }
 
 impl Counts {
-    fn count(&self, outcome: Outcome, rules: &[u64]) {
+    fn count(&self, outcome: Outcome, rules: &[u64], limits: &[Limit]) {
         self.outcomes[outcome as usize].fetch_add(1, Relaxed);
+        for &limit in limits {
+            self.limits[limit as usize].fetch_add(1, Relaxed);
+        }
         // Most requests match nothing and take no lock.
         if !rules.is_empty() {
             let mut counts = self.rules.lock();
@@ -105,6 +111,11 @@ impl Counts {
 
     pub(crate) fn checked(&self, check: Check) -> u64 {
         self.checks[check as usize].load(Relaxed)
+    }
+
+    /// Requests that went beyond a limit.
+    pub(crate) fn beyond(&self, limit: Limit) -> u64 {
+        self.limits[limit as usize].load(Relaxed)
     }
 
     pub(crate) fn outcome(&self, outcome: Outcome) -> u64 {

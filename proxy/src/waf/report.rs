@@ -6,13 +6,15 @@ use std::{
     fmt::{self, Write},
     sync::Arc,
 };
-use tidegate_waf::{Cause, Match, Transaction};
+use tidegate_waf::{Cause, Limit, Match, Transaction};
 
 /// Rules told in an access line, and values told of one rule.
 pub(crate) const TOLD: usize = 20;
 const VALUES: usize = 3;
-/// Bytes of a value that are told.
+/// Bytes told of a value, of the name it has, and of a rule's message.
 const VALUE_BYTES: usize = 100;
+const NAME_BYTES: usize = 256;
+const MESSAGE_BYTES: usize = 512;
 /// Rules an audit record tells of.
 const AUDITED: usize = 100;
 
@@ -24,6 +26,8 @@ pub(crate) struct Inspected {
     pub(crate) check: Option<Finding>,
     /// What decided, or in detect mode would have.
     pub(super) cause: Option<Cause>,
+    /// Limits the request went beyond, also where it may.
+    pub(super) limits: Vec<Limit>,
     /// The anomaly scores, if the rules keep them.
     pub(super) inbound: Option<u64>,
     pub(super) outbound: Option<u64>,
@@ -49,7 +53,10 @@ impl Inspected {
         };
         let matches = transaction.matches();
         // `noauditlog`: no reason for a record, but part of one.
-        let wanted = outcome != Outcome::Passed || matches.iter().any(|found| found.audit);
+        let limits = transaction.limits_hit().to_vec();
+        let wanted = outcome != Outcome::Passed
+            || !limits.is_empty()
+            || matches.iter().any(|found| found.audit);
         let audited = wanted && waf.audits && transaction.is_audited();
         let told = transaction.told_headers().filter(|_| audited);
         Self {
@@ -57,6 +64,7 @@ impl Inspected {
             outcome,
             check: None,
             cause,
+            limits,
             // The Core Rule Set's names since 4.0, and before.
             inbound: score("blocking_inbound_anomaly_score").or_else(|| score("anomaly_score")),
             outbound: score("blocking_outbound_anomaly_score")
@@ -85,6 +93,7 @@ impl Inspected {
             outcome,
             check,
             cause: None,
+            limits: Vec::new(),
             inbound: None,
             outbound: None,
             ids: Vec::new(),
@@ -96,12 +105,12 @@ impl Inspected {
 
     /// Whether there is something to tell.
     pub(crate) fn is_notable(&self) -> bool {
-        !self.ids.is_empty() || self.outcome != Outcome::Passed
+        !self.ids.is_empty() || !self.limits.is_empty() || self.outcome != Outcome::Passed
     }
 
     /// Counts the request; once, at its end.
     pub(crate) fn count(&self) {
-        self.waf.counts.count(self.outcome, &self.ids);
+        self.waf.counts.count(self.outcome, &self.ids, &self.limits);
     }
 }
 
@@ -109,56 +118,104 @@ impl Inspected {
 impl fmt::Display for Inspected {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{{\"policy\":\"{}\",\"outcome\":\"{}\"", self.waf.name, self.outcome.word())?;
-        if let Some(finding) = &self.check {
-            write!(f, ",\"check\":\"{}\",\"by\":{{", finding.check.word())?;
-            for (at, (kind, value)) in finding.by.iter().enumerate() {
-                let comma = if at > 0 { "," } else { "" };
-                write!(f, "{comma}\"{kind}\":{}", Quoted(value))?;
-            }
-            f.write_char('}')?;
-        }
-        if let Some(score) = self.inbound {
-            write!(f, ",\"score\":{score}")?;
-        }
-        if let Some(score) = self.outbound.filter(|&score| score > 0) {
-            write!(f, ",\"outbound_score\":{score}")?;
-        }
-        f.write_str(",\"rules\":[")?;
+        write!(f, "{},\"rules\":[", Decision(self))?;
         for (at, found) in self.matches.iter().take(TOLD).enumerate() {
             let comma = if at > 0 { "," } else { "" };
-            write!(f, "{comma}{{\"id\":{}", found.id)?;
-            write!(f, ",\"message\":{}", Quoted(&found.message))?;
+            write!(f, "{comma}{{\"id\":{},\"phase\":{}", found.id, found.phase)?;
+            write!(f, ",\"message\":{}", Quoted(&found.message, MESSAGE_BYTES))?;
             if let Some(severity) = found.severity {
                 write!(f, ",\"severity\":{severity}")?;
             }
-            write!(f, ",\"values\":{}}}", Values(found))?;
+            write!(f, "{}}}", Values(found, VALUES))?;
         }
         f.write_str("]}")
     }
 }
 
-/// The values of a match as a JSON array.
-pub(super) struct Values<'a>(pub(super) &'a Match);
+/// What decided, limits and scores: members of a JSON object, each behind a comma.
+pub(super) struct Decision<'a>(pub(super) &'a Inspected);
 
-impl fmt::Display for Values<'_> {
+impl fmt::Display for Decision<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_char('[')?;
-        for (at, value) in self.0.values.iter().take(VALUES).enumerate() {
-            let comma = if at > 0 { "," } else { "" };
-            let (variable, value) = (Quoted(&value.variable), Quoted(&value.value));
-            write!(f, "{comma}{{\"variable\":{variable},\"value\":{value}}}")?;
+        let Self(inspected) = self;
+        match (&inspected.check, inspected.cause) {
+            (Some(finding), _) => {
+                write!(f, ",\"decided_by\":{{\"check\":\"{}\"", finding.check.word())?;
+                for (kind, value) in &finding.by {
+                    write!(f, ",\"{kind}\":{}", Quoted(value, VALUE_BYTES))?;
+                }
+                f.write_char('}')?;
+            }
+            (None, Some(Cause::Rule(id))) => write!(f, ",\"decided_by\":{{\"rule\":{id}}}")?,
+            (None, Some(Cause::Limit(limit))) => {
+                write!(f, ",\"decided_by\":{{\"limit\":\"{}\"}}", limit.word())?;
+            }
+            (None, None) => {}
         }
-        f.write_char(']')
+        if !inspected.limits.is_empty() {
+            let limits: Vec<_> = inspected.limits.iter().map(|limit| limit.word()).collect();
+            write!(f, ",\"limits\":[\"{}\"]", limits.join("\",\""))?;
+        }
+        if let Some(score) = inspected.inbound {
+            write!(f, ",\"score\":{score}")?;
+        }
+        if let Some(score) = inspected.outbound.filter(|&score| score > 0) {
+            write!(f, ",\"outbound_score\":{score}")?;
+        }
+        Ok(())
     }
 }
 
-/// Bytes of a client as a JSON string: printable ASCII, the rest as `\xNN`.
-pub(super) struct Quoted<'a>(pub(super) &'a [u8]);
+/// A match with everything that is known of it, for the audit log.
+pub(super) struct Whole<'a>(pub(super) &'a Match);
+
+impl fmt::Display for Whole<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self(found) = self;
+        write!(f, "{{\"id\":{},\"phase\":{}", found.id, found.phase)?;
+        write!(f, ",\"message\":{}", Quoted(&found.message, MESSAGE_BYTES))?;
+        if !found.data.is_empty() {
+            write!(f, ",\"data\":{}", Quoted(&found.data, MESSAGE_BYTES))?;
+        }
+        if let Some(severity) = found.severity {
+            write!(f, ",\"severity\":{severity}")?;
+        }
+        write!(f, ",\"score\":{},\"tags\":[", found.score)?;
+        for (at, tag) in found.tags.iter().enumerate() {
+            write!(f, "{}{}", if at > 0 { "," } else { "" }, Quoted(tag, VALUE_BYTES))?;
+        }
+        write!(f, "]{}}}", Values(found, usize::MAX))
+    }
+}
+
+/// The first so many values of a match: the last members of a JSON object.
+struct Values<'a>(&'a Match, usize);
+
+impl fmt::Display for Values<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self(found, most) = *self;
+        f.write_str(",\"values\":[")?;
+        for (at, value) in found.values.iter().take(most).enumerate() {
+            let comma = if at > 0 { "," } else { "" };
+            let variable = Quoted(&value.variable, NAME_BYTES);
+            let text = Quoted(&value.value, VALUE_BYTES);
+            write!(f, "{comma}{{\"variable\":{variable},\"value\":{text}")?;
+            let cut = value.cut || value.value.len() > VALUE_BYTES;
+            f.write_str(if cut { ",\"cut\":true}" } else { "}" })?;
+        }
+        let more = found.more || found.values.len() > most;
+        f.write_str(if more { "],\"more\":true" } else { "]" })
+    }
+}
+
+/// So many bytes of a client as a JSON string: printable ASCII, the rest as `\xNN`.
+pub(super) struct Quoted<'a>(pub(super) &'a [u8], pub(super) usize);
 
 impl fmt::Display for Quoted<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self(bytes, most) = *self;
         f.write_char('"')?;
-        for &byte in &self.0[..self.0.len().min(VALUE_BYTES)] {
+        for &byte in &bytes[..bytes.len().min(most)] {
             match byte {
                 b'"' | b'\\' => write!(f, "\\{}", char::from(byte))?,
                 b' '..=b'~' => f.write_char(char::from(byte))?,
@@ -175,6 +232,6 @@ mod tests {
 
     #[test]
     fn a_client_cannot_forge_what_is_told_of_it() {
-        assert_eq!(Quoted(b"a\"b\\c\r\n\xff").to_string(), r#""a\"b\\c\\x0d\\x0a\\xff""#);
+        assert_eq!(Quoted(b"a\"b\\c\r\n\xff", 100).to_string(), r#""a\"b\\c\\x0d\\x0a\\xff""#);
     }
 }

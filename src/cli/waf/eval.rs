@@ -2,13 +2,16 @@
 //! came to.
 
 use crate::cli::{Failure, verbs};
+use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use serde_json::{Value, json};
 use std::{
     fmt::Write as _,
     io::{self, BufRead, Read, Write as _},
+    net::IpAddr,
     path::PathBuf,
 };
-use tidegate_config::{Name, Waf, WafOverLimit, WafRules};
+use tidegate_config::{Config, Name, Waf, WafOverLimit, WafRules};
+use tidegate_proxy::{WafChecked, WafTrial};
 use tidegate_waf::{
     Cause, Connection, Escaped, Match, Policy, Transaction, Verdict,
     message::{self, Message},
@@ -35,6 +38,9 @@ pub(crate) struct Eval {
     /// The inbound threshold, in place of the policy's
     #[arg(long, value_name = "SCORE")]
     threshold: Option<u32>,
+    /// The client's address, for the checks before the rules
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1")]
+    client: IpAddr,
     /// Speak the framing of regression runners: a line `REQUEST_BYTES RESPONSE_BYTES`, both
     /// messages, and a line of JSON back, until standard input ends
     #[arg(long, conflicts_with = "requests")]
@@ -44,21 +50,19 @@ pub(crate) struct Eval {
 }
 
 pub(super) fn execute(eval: &Eval, as_json: bool) -> Result<String, Failure> {
-    let document = document(eval)?;
-    let policy = tidegate_proxy::waf_policy(&document).map_err(|faults| {
+    let mut trials = tidegate_proxy::waf_trials(&config(eval)?).map_err(|faults| {
         Failure::Other(format!("the policy cannot be used\n{}", faults.join("\n")))
     })?;
+    let Some((_, trial)) = trials.pop_first() else { unreachable!("one policy went in") };
+    let policy = trial.policy();
     if eval.batch {
-        return batch(&policy).map(|()| String::new());
+        return batch(policy).map(|()| String::new());
     }
     let stdin = [PathBuf::from("-")];
     let files = if eval.requests.is_empty() { &stdin[..] } else { &eval.requests };
     let mut reports = Vec::new();
     for file in files {
-        let request = read(file)?;
-        let mut transaction = Transaction::new(&policy, &Connection::default());
-        message::run(&mut transaction, &request, None);
-        reports.push((file.display().to_string(), report(&transaction)));
+        reports.push((file.display().to_string(), judge(&trial, eval.client, &read(file)?)));
     }
     if as_json {
         let reports = reports.into_iter().map(|(file, report)| {
@@ -70,19 +74,24 @@ pub(super) fn execute(eval: &Eval, as_json: bool) -> Result<String, Failure> {
     Ok(reports.iter().map(|(file, report)| report.text(file)).collect())
 }
 
-/// The policy as configured, or as the command line describes it.
-fn document(eval: &Eval) -> Result<Waf, Failure> {
+/// A configuration with one policy: the one chosen, or what the command line describes.
+fn config(eval: &Eval) -> Result<Config, Failure> {
+    let loaded = match eval.rules.as_slice() {
+        [] => tidegate_config::load(&eval.config),
+        _ => tidegate_config::parse("", "--rules"),
+    };
+    let mut config = loaded.map_err(|faults| Failure::Other(faults.to_string()))?.config;
     let mut document = if eval.rules.is_empty() {
-        let loaded = tidegate_config::load(&eval.config);
-        let mut policies = loaded.map_err(|faults| Failure::Other(faults.to_string()))?.config.waf;
+        let mut policies = std::mem::take(&mut config.waf);
         let names: Vec<_> = policies.keys().map(ToString::to_string).collect();
         let chosen = match &eval.policy {
             Some(name) => policies.remove(name),
             None if policies.len() == 1 => policies.pop_first().map(|(_, policy)| policy),
             None => None,
         };
-        chosen.ok_or_else(|| {
-            Failure::Usage(format!("`--policy` is to be one of: {}", names.join(", ")))
+        chosen.ok_or_else(|| match names.as_slice() {
+            [] => Failure::Other("the configuration has no WAF policy".into()),
+            names => Failure::Usage(format!("`--policy` is to be one of: {}", names.join(", "))),
         })?
     } else {
         let rules = eval.rules.iter().map(|rules| match rules.to_str() {
@@ -99,7 +108,45 @@ fn document(eval: &Eval) -> Result<Waf, Failure> {
         document.on_limit.arguments = WafOverLimit::Pass;
         document.on_limit.malformed = WafOverLimit::Pass;
     }
-    Ok(document)
+    let name = eval.policy.clone().or_else(|| "eval".parse().ok());
+    config.waf.extend(name.map(|name| (name, document)));
+    Ok(config)
+}
+
+/// What would become of a request: checks, then rules.
+fn judge(trial: &WafTrial, client: IpAddr, request: &Message) -> Report {
+    let (method, target) = request.method_and_target();
+    let path = str::from_utf8(target).ok().and_then(tidegate_proxy::route_path);
+    let method = Method::from_bytes(method).unwrap_or_default();
+    let headers = request.headers.iter().filter_map(|(name, value)| {
+        HeaderName::from_bytes(name).ok().zip(HeaderValue::from_bytes(value).ok())
+    });
+    let headers: HeaderMap = headers.collect();
+    let has_body = !request.body.is_empty();
+    let checked = match &path {
+        Some(path) => trial.check(client, &method, path, &headers, has_body),
+        None => WafChecked::Passed,
+    };
+    let before = match checked {
+        WafChecked::Passed => None,
+        WafChecked::Bypassed => return Report::of_checks("bypassed", "the policy's `bypass`"),
+        WafChecked::Refused(check) if trial.blocks() => {
+            return Report::of_checks("blocked", &check);
+        }
+        WafChecked::Refused(check) => Some(check),
+    };
+    let mut transaction =
+        Transaction::new(trial.policy(), &Connection { client, ..Connection::default() });
+    if let Some(path) = &path {
+        transaction.route_path(path);
+    }
+    message::run(&mut transaction, request, None);
+    match (before, report(&transaction)) {
+        (Some(check), rules) if rules.verdict["outcome"] == "passed" => {
+            Report { rules: rules.rules, ..Report::of_checks("detected", &check) }
+        }
+        (_, report) => report,
+    }
 }
 
 fn read(file: &PathBuf) -> Result<Message, Failure> {
@@ -172,7 +219,7 @@ fn report(transaction: &Transaction<'_>) -> Report {
     };
     let shown = score.map_or(String::new(), |score| format!(", score {score}"));
     Report {
-        verdict: json!({ "outcome": word, "status": verdict.status(), "by": by }),
+        verdict: json!({ "outcome": word, "status": cause.map(|&cause| tidegate_proxy::waf_status(cause)), "by": by }),
         score,
         rules: transaction.matches().iter().map(rule).collect(),
         told: format!("{word}{why}{shown}"),
@@ -197,6 +244,17 @@ fn rule(found: &Match) -> Value {
 }
 
 impl Report {
+    /// Of a request whose fate no rule decides.
+    fn of_checks(outcome: &str, check: &str) -> Self {
+        let status = (outcome == "blocked").then_some(403);
+        Self {
+            verdict: json!({ "outcome": outcome, "status": status, "by": { "check": check } }),
+            score: None,
+            rules: Vec::new(),
+            told: format!("{outcome} by {check}"),
+        }
+    }
+
     fn text(&self, file: &str) -> String {
         let mut out = format!("{file}: {}\n", self.told);
         for rule in &self.rules {
@@ -266,6 +324,10 @@ fn answer(policy: &Policy, request: &[u8], response: &[u8], id: &str) -> Value {
         ..Connection::default()
     };
     let mut transaction = Transaction::new(policy, &connection);
+    let (_, target) = request.method_and_target();
+    if let Some(path) = str::from_utf8(target).ok().and_then(tidegate_proxy::route_path) {
+        transaction.route_path(&path);
+    }
     message::run(&mut transaction, &request, Message::parse(response).as_ref());
     let ids: Vec<u64> = transaction.matches().iter().map(|found| found.id).collect();
     json!({ "ids": ids, "status": transaction.verdict().status().unwrap_or(200) })

@@ -18,6 +18,6 @@ pub(crate) enum Command {
 pub(super) fn execute(command: &Command, as_json: bool) -> Result<String, Failure> {
     match command {
         Command::Eval(eval) => eval::execute(eval, as_json),
-        Command::Exclude(exclude) => exclude::execute(exclude),
+        Command::Exclude(exclude) => exclude::execute(exclude, as_json),
     }
 }

@@ -16,6 +16,7 @@ use crate::{
 #[derive(Debug, Default)]
 pub(super) struct Progress {
     pub(super) values: Vec<MatchedValue>,
+    pub(super) more: bool,
     pub(super) score: i64,
 }
 
@@ -247,7 +248,9 @@ impl Transaction<'_> {
         let name = self.full_name(collection, count, value.name);
         self.store.matched = Some((name, span));
         self.store.all_matched.push((name, span));
-        if progress.values.len() < VALUES && test.rule.log {
+        if progress.values.len() == VALUES {
+            progress.more = true;
+        } else if test.rule.log {
             let bytes = self.texts.bytes(span);
             let masked = self.is_sanitised(test.rule, collection, value);
             let shown = &bytes[..bytes.len().min(VALUE_BYTES)];

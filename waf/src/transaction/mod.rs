@@ -17,7 +17,7 @@ use std::{
 
 use crate::{
     compile::{Exclusion, RuleBits},
-    policy::{Path, Policy, Prefiltering},
+    policy::{Policy, Prefiltering},
     report::{Limit, Match, Verdict},
     seclang::{Allow, Bodies, Collection, Sanitise, Switch},
 };
@@ -167,15 +167,19 @@ impl<'p> Transaction<'p> {
         self.store.set(&mut self.texts, collection, value);
     }
 
-    /// Applies the policy's exclusions that are about a path.
-    fn path_exclusions(&mut self, path: &[u8]) {
+    /// The path of the request as the host's routes match it: what the policy's exclusions by
+    /// path are about. To be told before [`request_headers`](Self::request_headers).
+    pub fn route_path(&mut self, path: &str) {
+        self.exclude(Some(path));
+    }
+
+    /// Applies the policy's exclusions for a path, or those for all.
+    fn exclude(&mut self, path: Option<&str>) {
         let policy = self.policy;
         for excluded in &policy.exclusions {
-            let applies = match &excluded.path {
-                None => true,
-                Some(Path::Exact(wanted)) => path == wanted.as_slice(),
-                Some(Path::Prefix(prefix)) => path.starts_with(prefix),
-                Some(Path::Matching(pattern)) => pattern.find(path) == crate::operator::Found::Yes,
+            let applies = match (&excluded.path, path) {
+                (Some(test), Some(path)) => test.fits(path),
+                (test, path) => test.is_none() && path.is_none(),
             };
             if !applies {
                 continue;

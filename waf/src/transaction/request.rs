@@ -38,7 +38,7 @@ impl Transaction<'_> {
                 self.beyond(Limit::Arguments);
             }
         }
-        self.path_exclusions(&path);
+        self.exclude(None);
     }
 
     /// One header of the request, its name as the client wrote it.

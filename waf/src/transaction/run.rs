@@ -214,6 +214,7 @@ impl Transaction<'_> {
             score: progress.score,
             audit: rule.audit,
             values: progress.values,
+            more: progress.more,
             at: rule.at.clone(),
         });
     }

@@ -10,12 +10,13 @@ use super::{
     crawlers::{self, Crawler},
     geo::Geo,
     lists::List,
+    paths,
 };
 use clients::Clients;
 use http::{HeaderMap, Method, header::CONTENT_TYPE};
-use regex::Regex;
 use std::{collections::BTreeMap, net::IpAddr, sync::Arc};
-use tidegate_config::{Country, Name, PathPattern, Waf, WafCrawlers};
+use tidegate_config::{Country, Name, Waf, WafCrawlers};
+use tidegate_waf::PathTest;
 
 /// The checks of a policy.
 pub(crate) struct Guard {
@@ -38,7 +39,7 @@ pub(crate) struct Shared<'a> {
 /// What is known of a request before its body is read.
 pub(crate) struct Facts<'a> {
     pub(crate) client: IpAddr,
-    /// Where the client is, if a database knows; see [`Guard::wants`].
+    /// Where the client is, if a database knows; see [`Guard::place`].
     pub(crate) country: Option<Country>,
     /// The client's autonomous system.
     pub(crate) asn: Option<u32>,
@@ -70,7 +71,7 @@ impl Guard {
             deny: clients(&document.deny),
             allow: clients(&document.allow),
             methods: document.methods.clone(),
-            paths: document.paths.iter().map(PathTest::new).collect::<Result<_, _>>()?,
+            paths: document.paths.iter().map(paths::test).collect::<Result<_, _>>()?,
             content_types: document.content_types.clone(),
             crawlers: match &document.crawlers {
                 WafCrawlers::Known => crawlers::known().map(Arc::new).collect(),
@@ -164,37 +165,6 @@ fn is_type(given: &[u8], allowed: &str) -> bool {
             kind.get(..start.len()).is_some_and(|kind| kind.eq_ignore_ascii_case(start.as_bytes()))
         }
         None => kind.eq_ignore_ascii_case(allowed.as_bytes()),
-    }
-}
-
-/// A [`PathPattern`], ready to test.
-enum PathTest {
-    Everything,
-    Exact(String),
-    /// The path, and everything below it.
-    Below(String),
-    Matching(Regex),
-}
-
-impl PathTest {
-    fn new(pattern: &PathPattern) -> Result<Self, regex::Error> {
-        Ok(match pattern {
-            PathPattern::Prefix(path) if path == "/" => Self::Everything,
-            PathPattern::Prefix(path) => Self::Below(path.clone()),
-            PathPattern::Exact(path) => Self::Exact(path.clone()),
-            PathPattern::Regex(pattern) => Self::Matching(Regex::new(pattern)?),
-        })
-    }
-
-    fn fits(&self, path: &str) -> bool {
-        match self {
-            Self::Everything => true,
-            Self::Exact(exact) => path == exact,
-            Self::Below(prefix) => path
-                .strip_prefix(prefix.as_str())
-                .is_some_and(|rest| rest.is_empty() || rest.starts_with('/')),
-            Self::Matching(pattern) => pattern.is_match(path),
-        }
     }
 }
 
