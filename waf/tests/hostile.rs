@@ -5,7 +5,8 @@ mod support;
 use proptest::prelude::*;
 use support::{Request, load, policy};
 use tidegate_waf::{
-    Connection, Interner, Memory, Policy, PolicyOptions, Prefiltering, Ruleset, Transaction,
+    Cause, Connection, Interner, Limit, Memory, Policy, PolicyOptions, Prefiltering, Ruleset,
+    Transaction, Verdict,
 };
 
 const RULES: &str = "\
@@ -139,4 +140,40 @@ fn a_macro_that_feeds_on_itself_is_bounded() {
     let policy = policy(&rules, PolicyOptions::default());
     let (transaction, _) = Request::get("/").run(&policy);
     assert!(transaction.variable("a").is_some_and(|a| a.len() <= 64 << 10));
+}
+
+/// Before, a value filled up beyond the limit of the backtracking engine passed.
+#[test]
+fn a_pattern_that_gives_up_refuses() {
+    let rules = "SecRule ARGS:a \"@rx ^(?:(x+)+)+(?!y)\\1z$\" \"id:1,phase:2,deny\"\n\
+                 SecRule ARGS:b \"!@rx ^(?:(?:x+)+(?!y))+$\" \"id:2,phase:2,deny\"\n\
+                 SecRule ARGS:c \"@rx jndi(?!safe)\" \"id:3,phase:2,deny\"";
+    let policy = policy(rules, PolicyOptions::default());
+    let cause = |target: &str| match Request::get(target).run(&policy).1 {
+        Verdict::Deny { cause, .. } => Some(cause),
+        _ => None,
+    };
+    let filling = "x".repeat(100);
+    let spent = Some(Cause::Limit(Limit::Work));
+    assert_eq!(cause(&format!("/?a={filling}")), spent);
+    assert_eq!(cause(&format!("/?b={filling}w")), spent);
+    let filling = "x".repeat(120_000);
+    assert_eq!(cause(&format!("/?c={filling}jndi")), Some(Cause::Rule(3)));
+    assert_eq!(cause(&format!("/?c={filling}jndisafe")), None);
+}
+
+/// Before, a form of 110 KB took a second of its worker with the Core Rule Set 3 at paranoia 2.
+#[test]
+fn backtracking_is_work() {
+    let rules = "SecRule ARGS \"@rx (?i:[\\s'(]*?\\b([\\d\\w]+)\\b[\\s'(]*?=(?!\\b\\1\\b)[\\d\\w]+)\" \"id:1,phase:2,pass\"";
+    let policy = policy(rules, PolicyOptions::default());
+    let form = vec![format!("a={}", "'".repeat(1_000)); 120].join("&");
+    let kind = [("Content-Type", "application/x-www-form-urlencoded")];
+    let (transaction, verdict) = Request::post("/", &kind, form.as_bytes()).run(&policy);
+    assert!(
+        matches!(verdict, Verdict::Deny { cause: Cause::Limit(Limit::Work), .. }),
+        "{verdict:?}"
+    );
+    let most = policy.options().limits.work;
+    assert!(transaction.work() < most + most / 8, "{} of {most}", transaction.work());
 }

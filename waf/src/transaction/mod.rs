@@ -175,7 +175,9 @@ impl<'p> Transaction<'p> {
                 None => true,
                 Some(Path::Exact(wanted)) => path == wanted.as_slice(),
                 Some(Path::Prefix(prefix)) => path.starts_with(prefix),
-                Some(Path::Matching(pattern)) => pattern.find(path) == crate::operator::Found::Yes,
+                Some(Path::Matching(pattern)) => {
+                    pattern.find(path, &mut self.work) == crate::operator::Found::Yes
+                }
             };
             if !applies {
                 continue;
