@@ -5,8 +5,8 @@ mod support;
 use proptest::prelude::*;
 use support::{Request, load, policy};
 use tidegate_waf::{
-    Cause, Connection, Interner, Limit, Memory, Policy, PolicyOptions, Prefiltering, Ruleset,
-    Transaction, Verdict,
+    Cause, Connection, Exclude, Interner, Limit, Memory, PathRule, Policy, PolicyOptions,
+    Prefiltering, RuleChoice, Ruleset, Transaction, Verdict,
 };
 
 const RULES: &str = "\
@@ -176,4 +176,60 @@ fn backtracking_is_work() {
     );
     let most = policy.options().limits.work;
     assert!(transaction.work() < most + most / 8, "{} of {most}", transaction.work());
+}
+
+#[test]
+fn a_body_that_applications_read_otherwise_is_refused() {
+    let policy =
+        policy("SecRule ARGS \"@contains attack\" \"id:1,phase:2,deny\"", PolicyOptions::default());
+    let (form, text) = ("application/x-www-form-urlencoded", "text/plain");
+    let malformed = Some(Cause::Limit(Limit::Malformed));
+    for (headers, body, expected) in [
+        (&[("Content-Type", form), ("Content-Type", text)][..], "a=attack", malformed),
+        (&[("content-type", text), ("CONTENT-TYPE", form)], "a=b", malformed),
+        (&[("Content-Type", form), ("Content-Type", text)], "", None),
+        (&[("Content-Type", form), ("Content-Encoding", "gzip")], "xyz", malformed),
+        (&[("Content-Type", form), ("Content-Encoding", "Identity")], "a=b", None),
+        (&[("Content-Type", "image/png"), ("Content-Encoding", "gzip")], "xyz", None),
+        (&[("Content-Encoding", "gzip")], "", None),
+    ] {
+        let cause = match Request::post("/", headers, body.as_bytes()).run(&policy).1 {
+            Verdict::Deny { cause, .. } => Some(cause),
+            _ => None,
+        };
+        assert_eq!(cause, expected, "{headers:?} {body}");
+    }
+}
+
+/// Before, names of 48 MiB were made of 128 KiB.
+#[test]
+fn names_of_json_are_bounded_by_what_a_body_without_files_may_be() {
+    let policy =
+        policy("SecRule ARGS_NAMES \"@rx .\" \"id:1,phase:2,pass\"", PolicyOptions::default());
+    let (open, leaves) = (format!("{{\"{}\":", "k".repeat(250)), vec!["1"; 400].join(","));
+    let body = format!("{}[{leaves}]{}", open.repeat(500), "}".repeat(500));
+    let kind = [("Content-Type", "application/json")];
+    let (transaction, verdict) = Request::post("/", &kind, body.as_bytes()).run(&policy);
+    assert!(
+        matches!(verdict, Verdict::Deny { cause: Cause::Limit(Limit::Malformed), .. }),
+        "{verdict:?}"
+    );
+    assert!(transaction.work() < 4 << 20, "{}", transaction.work());
+}
+
+/// Before, the exclusions of `/forum` applied to what an upstream gets as `/admin`.
+#[test]
+fn dot_segments_lead_into_no_exclusion() {
+    let exclude = Exclude {
+        rules: RuleChoice::All,
+        target: None,
+        path: Some(PathRule::Matching("^/forum(?:/|$)".into())),
+    };
+    let options = PolicyOptions { exclusions: vec![exclude], ..PolicyOptions::default() };
+    let policy = policy("SecRule ARGS \"@contains attack\" \"id:1,phase:2,deny\"", options);
+    let passes = |path: &str| Request::get(&format!("{path}?q=attack")).run(&policy).1.is_pass();
+    assert!(passes("/forum") && passes("/forum/a..b/...") && !passes("/x"));
+    for path in ["/forum/../x", "/forum/%2e%2e/x", "/forum/..%2fx", "/forum/..%5cx", "/forum/.."] {
+        assert!(!passes(path), "{path}");
+    }
 }

@@ -85,6 +85,10 @@ pub struct Transaction<'p> {
     response_is_text: bool,
     processor: Option<Bodies>,
     content_type: Vec<u8>,
+    /// How many there are.
+    content_types: usize,
+    /// Whether `Content-Encoding` says that the body is not the content.
+    encoded: bool,
     force_body: bool,
     audit: bool,
     argument_bytes: usize,
@@ -125,6 +129,8 @@ impl<'p> Transaction<'p> {
             response_is_text: false,
             processor: None,
             content_type: Vec::new(),
+            content_types: 0,
+            encoded: false,
             force_body: false,
             audit: true,
             argument_bytes: 0,
@@ -170,9 +176,15 @@ impl<'p> Transaction<'p> {
     /// Applies the policy's exclusions that are about a path.
     fn path_exclusions(&mut self, path: &[u8]) {
         let policy = self.policy;
+        // An upstream gets the path without dot segments: `/forum/../admin` is not below `/forum`.
+        // Nobody who needs an exclusion sends them.
+        let is_dots =
+            |segment: &[u8]| matches!(segment, b"." | b"..") || segment.starts_with(b"..;");
+        let has_dots = path.split(|byte| matches!(byte, b'/' | b'\\')).any(is_dots);
         for excluded in &policy.exclusions {
             let applies = match &excluded.path {
                 None => true,
+                Some(_) if has_dots => false,
                 Some(Path::Exact(wanted)) => path == wanted.as_slice(),
                 Some(Path::Prefix(prefix)) => path.starts_with(prefix),
                 Some(Path::Matching(pattern)) => {
