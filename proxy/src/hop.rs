@@ -4,8 +4,8 @@
 use http::{
     HeaderMap, HeaderName, HeaderValue,
     header::{
-        CONNECTION, CONTENT_LENGTH, HOST, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE,
-        TRANSFER_ENCODING, UPGRADE,
+        CONNECTION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HOST, PROXY_AUTHENTICATE,
+        PROXY_AUTHORIZATION, TE, TRANSFER_ENCODING, UPGRADE,
     },
 };
 
@@ -54,7 +54,7 @@ fn strip(headers: &mut HeaderMap) {
             .filter_map(|value| value.to_str().ok())
             .flat_map(|value| value.split(','))
             .filter_map(|token| token.trim().parse().ok())
-            .filter(|name| name != CONTENT_LENGTH && name != HOST) // framing and target are not options
+            .filter(|name| !NO_OPTIONS.contains(name))
             .collect();
         for name in named {
             headers.remove(name);
@@ -64,6 +64,10 @@ fn strip(headers: &mut HeaderMap) {
         headers.remove(name);
     }
 }
+
+/// Never removed because `Connection` names them: framing and target are not options, and a body
+/// is what rules took it for.
+const NO_OPTIONS: [HeaderName; 4] = [CONTENT_LENGTH, HOST, CONTENT_TYPE, CONTENT_ENCODING];
 
 const HOP_BY_HOP: [HeaderName; 7] = [
     CONNECTION,
@@ -100,17 +104,26 @@ mod tests {
     }
 
     #[test]
-    fn connection_takes_what_it_names_but_neither_host_nor_length() {
+    fn connection_takes_what_it_names_but_neither_host_nor_what_the_body_is() {
         let mut headers = map(&[
-            ("connection", "close, X-Secret, Host, content-length"),
+            ("connection", "close, X-Secret, Host, content-length, content-TYPE, content-encoding"),
             ("x-secret", "1"),
             ("host", "h"),
             ("content-length", "5"),
+            ("content-type", "text/xml"),
+            ("content-encoding", "gzip"),
             ("keep-alive", "timeout=5"),
             ("te", "gzip, trailers"),
         ]);
         strip_request(&mut headers);
-        assert_eq!(headers, map(&[("host", "h"), ("content-length", "5"), ("te", "trailers")]));
+        let left = [
+            ("host", "h"),
+            ("content-length", "5"),
+            ("content-type", "text/xml"),
+            ("content-encoding", "gzip"),
+            ("te", "trailers"),
+        ];
+        assert_eq!(headers, map(&left));
     }
 
     #[test]

@@ -65,6 +65,17 @@ fn decode_unreserved(path: &str) -> Result<Cow<'_, str>, BadPath> {
     Ok(Cow::Owned(out))
 }
 
+/// Whether a server that reads `%2f`, `%5c` or `\` as `/` would find a `..` in a path that was
+/// normalised.
+pub(crate) fn hides_parent(path: &str) -> bool {
+    if memchr::memchr2(b'%', b'\\', path.as_bytes()).is_none() {
+        return false;
+    }
+    let plain =
+        path.to_ascii_lowercase().replace("%2f", "/").replace("%5c", "/").replace('\\', "/");
+    plain.split('/').any(|segment| segment == ".." || segment.starts_with("..;"))
+}
+
 fn has_dot_segment(path: &str) -> bool {
     memchr::memchr_iter(b'/', path.as_bytes()).any(|at| path.as_bytes().get(at + 1) == Some(&b'.'))
 }
@@ -138,6 +149,16 @@ mod tests {
             assert_eq!(path(bad), Err(BadPath::BadEscape), "{bad}");
         }
         assert_eq!(path("*"), Err(BadPath::Relative));
+    }
+
+    #[test]
+    fn parents_hide_behind_other_separators() {
+        for path in ["/a/..%2fb", "/a%5C..", "/a/..\\b", "/a%2F..;x/b"] {
+            assert!(hides_parent(path), "{path}");
+        }
+        for path in ["/a/b", "/a%2fb", "/a..%2fb", "/a%2f...", "/%252e%252e%252f"] {
+            assert!(!hides_parent(path), "{path}");
+        }
     }
 
     proptest! {

@@ -139,6 +139,31 @@ async fn bodies_have_limits_and_streams_are_not_held() {
 }
 
 #[tokio::test]
+async fn no_header_takes_a_body_out_of_sight() {
+    let (origin, dir) = (Origin::start("v1").await, Dir::new());
+    let config = guarded(origin.address, &policy(&dir, RULES, ""));
+    let edge = Edge::start_in(dir, &config).await;
+    let http = edge.address("http").await;
+    let form = ("content-type", "application/x-www-form-urlencoded");
+    let upgrade = [form, ("connection", "upgrade"), ("upgrade", "websocket")];
+    for method in ["POST", "GET"] {
+        let hidden = with_headers(method, "/", &upgrade, "a=attack");
+        Client::http1(http).send(hidden).await.assert_refused(403, reasons::WAF_BLOCKED);
+    }
+    let grpc = ("content-type", "application/grpc");
+    for mut client in [Client::http1(http), Client::http2(http)] {
+        for headers in [[grpc, form], [form, grpc]] {
+            let hidden = with_headers("POST", "/", &headers, "a=attack");
+            client.send(hidden).await.assert_refused(400, reasons::WAF_LIMIT);
+        }
+    }
+    assert_eq!(origin.requests(), 0);
+    let named = [("content-type", "text/xml"), ("connection", "content-type")];
+    let told = Client::http1(http).send(with_headers("POST", "/", &named, "<a/>")).await;
+    assert!(told.text().contains("text/xml"), "{}", told.text());
+}
+
+#[tokio::test]
 async fn exclusions_leave_rules_values_and_paths_alone() {
     let (origin, dir) = (Origin::start("v1").await, Dir::new());
     let exclusions = r#"exclusions = [
@@ -164,6 +189,8 @@ async fn exclusions_leave_rules_values_and_paths_alone() {
         ("/%61dmin?q=attack", 200),
         ("/x%27y?q=attack", 200),
         ("/admin%2fx?q=attack", 403),
+        // Some servers read it as `/x`.
+        ("/admin/..%2fx?q=attack", 403),
     ] {
         assert_eq!(client.get(path).await.status, status, "{path}");
     }

@@ -5,7 +5,8 @@ mod support;
 use proptest::prelude::*;
 use support::{Request, load, policy};
 use tidegate_waf::{
-    Connection, Interner, Memory, Policy, PolicyOptions, Prefiltering, Ruleset, Transaction,
+    Cause, Connection, Interner, Limit, Memory, Policy, PolicyOptions, Prefiltering, Ruleset,
+    Transaction, Verdict,
 };
 
 const RULES: &str = "\
@@ -139,4 +140,79 @@ fn a_macro_that_feeds_on_itself_is_bounded() {
     let policy = policy(&rules, PolicyOptions::default());
     let (transaction, _) = Request::get("/").run(&policy);
     assert!(transaction.variable("a").is_some_and(|a| a.len() <= 64 << 10));
+}
+
+/// Before, a value filled up beyond the limit of the backtracking engine passed.
+#[test]
+fn a_pattern_that_gives_up_refuses() {
+    let rules = "SecRule ARGS:a \"@rx ^(?:(x+)+)+(?!y)\\1z$\" \"id:1,phase:2,deny\"\n\
+                 SecRule ARGS:b \"!@rx ^(?:(?:x+)+(?!y))+$\" \"id:2,phase:2,deny\"\n\
+                 SecRule ARGS:c \"@rx jndi(?!safe)\" \"id:3,phase:2,deny\"";
+    let policy = policy(rules, PolicyOptions::default());
+    let cause = |target: &str| match Request::get(target).run(&policy).1 {
+        Verdict::Deny { cause, .. } => Some(cause),
+        _ => None,
+    };
+    let filling = "x".repeat(100);
+    let spent = Some(Cause::Limit(Limit::Work));
+    assert_eq!(cause(&format!("/?a={filling}")), spent);
+    assert_eq!(cause(&format!("/?b={filling}w")), spent);
+    let filling = "x".repeat(120_000);
+    assert_eq!(cause(&format!("/?c={filling}jndi")), Some(Cause::Rule(3)));
+    assert_eq!(cause(&format!("/?c={filling}jndisafe")), None);
+}
+
+/// Before, a form of 110 KB took a second of its worker with the Core Rule Set 3 at paranoia 2.
+#[test]
+fn backtracking_is_work() {
+    let rules = "SecRule ARGS \"@rx (?i:[\\s'(]*?\\b([\\d\\w]+)\\b[\\s'(]*?=(?!\\b\\1\\b)[\\d\\w]+)\" \"id:1,phase:2,pass\"";
+    let policy = policy(rules, PolicyOptions::default());
+    let form = vec![format!("a={}", "'".repeat(1_000)); 120].join("&");
+    let kind = [("Content-Type", "application/x-www-form-urlencoded")];
+    let (transaction, verdict) = Request::post("/", &kind, form.as_bytes()).run(&policy);
+    assert!(
+        matches!(verdict, Verdict::Deny { cause: Cause::Limit(Limit::Work), .. }),
+        "{verdict:?}"
+    );
+    let most = policy.options().limits.work;
+    assert!(transaction.work() < most + most / 8, "{} of {most}", transaction.work());
+}
+
+#[test]
+fn a_body_that_applications_read_otherwise_is_refused() {
+    let policy =
+        policy("SecRule ARGS \"@contains attack\" \"id:1,phase:2,deny\"", PolicyOptions::default());
+    let (form, text) = ("application/x-www-form-urlencoded", "text/plain");
+    let malformed = Some(Cause::Limit(Limit::Malformed));
+    for (headers, body, expected) in [
+        (&[("Content-Type", form), ("Content-Type", text)][..], "a=attack", malformed),
+        (&[("content-type", text), ("CONTENT-TYPE", form)], "a=b", malformed),
+        (&[("Content-Type", form), ("Content-Type", text)], "", None),
+        (&[("Content-Type", form), ("Content-Encoding", "gzip")], "xyz", malformed),
+        (&[("Content-Type", form), ("Content-Encoding", "Identity")], "a=b", None),
+        (&[("Content-Type", "image/png"), ("Content-Encoding", "gzip")], "xyz", None),
+        (&[("Content-Encoding", "gzip")], "", None),
+    ] {
+        let cause = match Request::post("/", headers, body.as_bytes()).run(&policy).1 {
+            Verdict::Deny { cause, .. } => Some(cause),
+            _ => None,
+        };
+        assert_eq!(cause, expected, "{headers:?} {body}");
+    }
+}
+
+/// Before, names of 48 MiB were made of 128 KiB.
+#[test]
+fn names_of_json_are_bounded_by_what_a_body_without_files_may_be() {
+    let policy =
+        policy("SecRule ARGS_NAMES \"@rx .\" \"id:1,phase:2,pass\"", PolicyOptions::default());
+    let (open, leaves) = (format!("{{\"{}\":", "k".repeat(250)), vec!["1"; 400].join(","));
+    let body = format!("{}[{leaves}]{}", open.repeat(500), "}".repeat(500));
+    let kind = [("Content-Type", "application/json")];
+    let (transaction, verdict) = Request::post("/", &kind, body.as_bytes()).run(&policy);
+    assert!(
+        matches!(verdict, Verdict::Deny { cause: Cause::Limit(Limit::Malformed), .. }),
+        "{verdict:?}"
+    );
+    assert!(transaction.work() < 4 << 20, "{}", transaction.work());
 }

@@ -6,7 +6,7 @@ use super::{Inspected, Outcome, Waf, hold};
 use crate::{
     body::{ClientBody, ResponseBody},
     conn::Connection,
-    hop,
+    normalise::hides_parent,
     observe::Observation,
     reason::Reason,
     request::Pending,
@@ -16,6 +16,7 @@ use bytes::Bytes;
 use http::{
     HeaderMap, Method, Request, Response, StatusCode, Version,
     header::{ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_TYPE},
+    request::Parts,
 };
 use std::{
     sync::Arc,
@@ -61,11 +62,11 @@ impl<'s> Inspection<'s> {
         observation: &mut Observation,
     ) -> Result<Request<ClientBody>, Refusal> {
         head(&mut self.transaction, &request);
-        self.transaction.route_path(path);
+        tell_path(&mut self.transaction, path);
         let mut verdict = self.transaction.request_headers();
         if verdict.is_pass() {
             let (parts, body) = request.into_parts();
-            let (body, held) = match is_stream(&parts.headers) {
+            let (body, held) = match is_stream(&parts) {
                 true => (body, Bytes::new()),
                 false => hold::request(body, most(self.waf, &parts.headers)).await?,
             };
@@ -171,15 +172,29 @@ fn head(transaction: &mut Transaction<'_>, request: &Request<ClientBody>) {
     }
 }
 
-/// gRPC and WebSocket: their bodies have no end one could wait for.
-fn is_stream(headers: &HeaderMap) -> bool {
-    let kind = headers.get(CONTENT_TYPE).map(|kind| kind.as_bytes());
-    kind.is_some_and(|kind| kind.starts_with(b"application/grpc")) || hop::wants_websocket(headers)
+/// Tells the path that a request goes to, for exclusions. One that some servers read as another
+/// has none.
+pub(super) fn tell_path(transaction: &mut Transaction<'_>, path: &str) {
+    if !hides_parent(path) {
+        transaction.route_path(path);
+    }
 }
 
-/// How much of a body is held.
+/// gRPC: its bodies have no end one could wait for. What says so and is anything else is held:
+/// gRPC is HTTP/2's, and has one content type. WebSocket needs nothing here, since what it sends
+/// comes after the request; a body before that is one like any other.
+fn is_stream(parts: &Parts) -> bool {
+    let mut kinds = parts.headers.get_all(CONTENT_TYPE).iter().map(|kind| kind.as_bytes());
+    let is_grpc = |kind: &[u8]| {
+        let rest = kind.strip_prefix(b"application/grpc");
+        rest.is_some_and(|rest| matches!(rest, [] | [b'+' | b';', ..]))
+    };
+    parts.version == Version::HTTP_2 && kinds.next().is_some_and(is_grpc) && kinds.next().is_none()
+}
+
+/// How much of a body is held; of several content types the last one counts, as for the rules.
 fn most(waf: &Waf, headers: &HeaderMap) -> usize {
-    let kind = headers.get(CONTENT_TYPE).map(|kind| kind.as_bytes());
+    let kind = headers.get_all(CONTENT_TYPE).iter().next_back().map(|kind| kind.as_bytes());
     let multipart = kind.is_some_and(|kind| {
         kind.get(..19).is_some_and(|kind| kind.eq_ignore_ascii_case(b"multipart/form-data"))
     });

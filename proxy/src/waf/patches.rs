@@ -65,11 +65,15 @@ fn rule(id: usize, patch: &WafPatch) -> String {
     text
 }
 
-/// Paths as routes match them, over the decoded path.
+/// What some servers drop from the end of a segment (RFC 3986 section 3.3): `/login;x` and
+/// `/;x/login` are `/login` to them.
+const PARAMETERS: &str = "(?:;[^/]*)?";
+
+/// Paths as routes match them, over the decoded path, whatever the parameters of segments are.
 fn path_pattern(path: &PathPattern) -> String {
     match path {
-        PathPattern::Prefix(path) => format!("^{}(?:/|$)", literal(path.trim_end_matches('/'))),
-        PathPattern::Exact(path) => format!("^{}$", literal(path)),
+        PathPattern::Prefix(path) => format!("^{}(?:[/;]|$)", literal(path.trim_end_matches('/'))),
+        PathPattern::Exact(path) => format!("^{}{PARAMETERS}$", literal(path)),
         PathPattern::Regex(pattern) => pattern_text(pattern),
     }
 }
@@ -77,7 +81,8 @@ fn path_pattern(path: &PathPattern) -> String {
 /// The pattern of a path's decoded bytes.
 fn literal(path: &str) -> String {
     let decoded: Vec<u8> = percent_encoding::percent_decode_str(path).collect();
-    escaped(&decoded)
+    let segments: Vec<_> = decoded.split(|&byte| byte == b'/').map(escaped).collect();
+    segments.join(&format!("{PARAMETERS}(?:/;[^/]*)*/"))
 }
 
 /// The pattern that finds these bytes only.
@@ -182,6 +187,9 @@ mod tests {
             ("POST", "/login/deep?user=jndi%3A", "", true),
             ("POST", "/./a/../login", "user=jndi:", true),
             ("POST", "/%6Cogin", "user=jndi:", true),
+            ("POST", "/login;x=1", "user=jndi:", true),
+            ("POST", "/;x/;y/login;z/deep", "user=jndi:", true),
+            ("POST", "/x;/login", "user=jndi:", false),
             ("GET", "/login", "user=jndi:", false),
             ("POST", "/logins", "user=jndi:", false),
             ("POST", "/login", "other=jndi:", false),
@@ -212,6 +220,8 @@ mod tests {
             ("/?key=12345", false),
             ("/?key=123456", true),
             ("/a%20b.c", true),
+            ("/a%20b.c;x", true),
+            ("/a%20b.c;x/", false),
             ("/a%20bxc", false),
             ("/a%20b.c/", false),
         ] {

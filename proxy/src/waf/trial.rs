@@ -1,13 +1,15 @@
 //! Policies without a data path: for checking a configuration, and for trying requests.
 
 use super::{
-    Decision, Geo, Rulesets, Shared, Waf, compile, compile_lists, inspection::reason, judge,
+    Decision, Geo, Rulesets, Shared, Waf, compile, compile_lists,
+    inspection::{reason, tell_path},
+    judge,
 };
 use crate::normalise;
 use http::{HeaderMap, Method};
 use std::{collections::BTreeMap, net::IpAddr, sync::Arc};
 use tidegate_config::{Config, Name, WafMode};
-use tidegate_waf::{Cause, Interner, Policy};
+use tidegate_waf::{Cause, Connection, Interner, Policy, Transaction};
 
 /// A policy to try requests on.
 pub struct Trial {
@@ -55,6 +57,16 @@ impl Trial {
     #[must_use]
     pub fn policy(&self) -> &Policy {
         &self.waf.policy
+    }
+
+    /// A transaction of its rules; `path` is one that [`route_path`] gives.
+    #[must_use]
+    pub fn transaction(&self, connection: &Connection<'_>, path: Option<&str>) -> Transaction<'_> {
+        let mut transaction = Transaction::new(self.policy(), connection);
+        if let Some(path) = path {
+            tell_path(&mut transaction, path);
+        }
+        transaction
     }
 
     /// What is suspicious about it, as fragments.

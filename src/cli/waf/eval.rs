@@ -13,7 +13,7 @@ use std::{
 use tidegate_config::{Config, Name, Waf, WafOverLimit, WafRules};
 use tidegate_proxy::{WafChecked, WafTrial};
 use tidegate_waf::{
-    Cause, Connection, Escaped, Match, Policy, Transaction, Verdict,
+    Cause, Connection, Escaped, Match, Transaction, Verdict,
     message::{self, Message},
 };
 
@@ -54,9 +54,8 @@ pub(super) fn execute(eval: &Eval, as_json: bool) -> Result<String, Failure> {
         Failure::Other(format!("the policy cannot be used\n{}", faults.join("\n")))
     })?;
     let Some((_, trial)) = trials.pop_first() else { unreachable!("one policy went in") };
-    let policy = trial.policy();
     if eval.batch {
-        return batch(policy).map(|()| String::new());
+        return batch(&trial).map(|()| String::new());
     }
     let stdin = [PathBuf::from("-")];
     let files = if eval.requests.is_empty() { &stdin[..] } else { &eval.requests };
@@ -135,11 +134,8 @@ fn judge(trial: &WafTrial, client: IpAddr, request: &Message) -> Report {
         }
         WafChecked::Refused(check) => Some(check),
     };
-    let mut transaction =
-        Transaction::new(trial.policy(), &Connection { client, ..Connection::default() });
-    if let Some(path) = &path {
-        transaction.route_path(path);
-    }
+    let connection = Connection { client, ..Connection::default() };
+    let mut transaction = trial.transaction(&connection, path.as_deref());
     message::run(&mut transaction, request, None);
     match (before, report(&transaction)) {
         (Some(check), rules) if rules.verdict["outcome"] == "passed" => {
@@ -283,7 +279,7 @@ impl Report {
 }
 
 /// One answer a request, until there is none.
-fn batch(policy: &Policy) -> Result<(), Failure> {
+fn batch(trial: &WafTrial) -> Result<(), Failure> {
     let mut input = io::stdin().lock();
     let mut output = io::stdout().lock();
     let mut line = String::new();
@@ -309,13 +305,13 @@ fn batch(policy: &Policy) -> Result<(), Failure> {
         };
         let (request, response) = (message(request)?, message(response)?);
         let id = count.to_string();
-        writeln!(output, "{}", answer(policy, &request, &response, &id))?;
+        writeln!(output, "{}", answer(trial, &request, &response, &id))?;
         output.flush()?;
     }
     Ok(())
 }
 
-fn answer(policy: &Policy, request: &[u8], response: &[u8], id: &str) -> Value {
+fn answer(trial: &WafTrial, request: &[u8], response: &[u8], id: &str) -> Value {
     let Some(request) = Message::parse(request) else { return json!({ "ids": [], "status": 400 }) };
     let connection = Connection {
         unique_id: id.as_bytes(),
@@ -323,11 +319,9 @@ fn answer(policy: &Policy, request: &[u8], response: &[u8], id: &str) -> Value {
         client_port: 40_000,
         ..Connection::default()
     };
-    let mut transaction = Transaction::new(policy, &connection);
     let (_, target) = request.method_and_target();
-    if let Some(path) = str::from_utf8(target).ok().and_then(tidegate_proxy::route_path) {
-        transaction.route_path(&path);
-    }
+    let path = str::from_utf8(target).ok().and_then(tidegate_proxy::route_path);
+    let mut transaction = trial.transaction(&connection, path.as_deref());
     message::run(&mut transaction, &request, Message::parse(response).as_ref());
     let ids: Vec<u64> = transaction.matches().iter().map(|found| found.id).collect();
     json!({ "ids": ids, "status": transaction.verdict().status().unwrap_or(200) })

@@ -68,7 +68,7 @@ impl Pick {
             Self::Named(wanted) => name.eq_ignore_ascii_case(wanted),
             // `TX` is looked up by slot, never searched by name.
             Self::Slot(_) => false,
-            Self::Matching(pattern) => pattern.find(name) == Found::Yes,
+            Self::Matching(pattern) => pattern.find(name, &mut 0) == Found::Yes,
         }
     }
 }

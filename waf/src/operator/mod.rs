@@ -77,16 +77,26 @@ pub(crate) struct Search<'a> {
     pub(crate) capture: bool,
 }
 
+/// What a test leaves behind; kept to be filled again.
+#[derive(Default)]
+pub(crate) struct Trace {
+    /// The places found.
+    pub(crate) groups: Groups,
+    /// Work beyond reading the value once, added up.
+    pub(crate) work: u64,
+}
+
 impl Operator {
-    /// Whether the value passes the test; with `capture` the places found are in `groups`.
+    /// Whether the value passes the test; with `capture` the places found are in `trace.groups`.
     ///
     /// [`Operator::PatternOf`] and [`Operator::Country`] are the transaction's: it has the compiled
     /// pattern, and knows the client.
-    pub(crate) fn test(&self, search: &Search<'_>, groups: &mut Groups) -> Found {
+    pub(crate) fn test(&self, search: &Search<'_>, trace: &mut Trace) -> Found {
         let text = search.text;
+        let Trace { groups, work } = trace;
         let found = match self {
-            Self::Pattern(pattern) if search.capture => return pattern.capture(text, groups),
-            Self::Pattern(pattern) => return pattern.find(text),
+            Self::Pattern(pattern) if search.capture => return pattern.capture(text, groups, work),
+            Self::Pattern(pattern) => return pattern.find(text, work),
             Self::PatternOf(_) | Self::Country | Self::Never => false,
             Self::Phrases(phrases) => match phrases.find(text) {
                 Some(place) => {
@@ -183,8 +193,8 @@ mod tests {
         let operator =
             Operator::Address(vec!["10.0.0.0/8".parse().unwrap(), "::1/128".parse().unwrap()]);
         let test = |text: &[u8]| {
-            operator.test(&Search { text, argument: b"", capture: false }, &mut Groups::new())
-                == Found::Yes
+            let search = Search { text, argument: b"", capture: false };
+            operator.test(&search, &mut Trace::default()) == Found::Yes
         };
         assert!(test(b"10.1.2.3") && test(b"::1"));
         assert!(!test(b"11.0.0.1") && !test(b"x"));

@@ -2,7 +2,8 @@
 //!
 //! Almost every pattern runs on `regex::bytes`, in time linear in the text whatever the text
 //! is. Look-around and back references (a few rules of CRS 3) run on a backtracking engine
-//! with a limit; a pattern that reaches it does not match, and the transaction is told.
+//! with a limit, and what that took is counted; nobody knows whether a pattern that reaches the
+//! limit would have matched, and the transaction is told.
 
 use smallvec::SmallVec;
 
@@ -21,8 +22,12 @@ const PROGRAM_BYTES: usize = 8 << 20;
 /// look for) takes 50 ms instead of 20, with three times as much still 20.
 const CACHE_BYTES: usize = 1 << 20;
 
-/// Steps of the backtracking engine.
-const BACKTRACKS: usize = 100_000;
+/// Steps of the backtracking engine. It does not tell how many it took, so it is given few
+/// first, and more where those do not do. Every byte before a match is a step.
+const BACKTRACKS: [usize; 5] = [1 << 8, 1 << 11, 1 << 14, 1 << 17, 1 << 20];
+
+/// What a step counts as work: as long as this many bytes of a search take.
+const STEP_WORK: u64 = 4;
 
 /// How many groups are captured, the whole match included.
 pub(crate) const CAPTURES: usize = 10;
@@ -40,7 +45,8 @@ pub(crate) struct Pattern {
 #[derive(Debug)]
 enum Engine {
     Linear(regex::bytes::Regex),
-    Backtracking(Box<fancy_regex::Regex>),
+    /// The pattern with each limit of [`BACKTRACKS`].
+    Backtracking(Box<[fancy_regex::Regex]>),
 }
 
 /// What a search found.
@@ -91,13 +97,16 @@ impl Pattern {
 
     fn backtracking(text: &str, ignore_case: bool) -> Result<Self, String> {
         let flags = if ignore_case { "(?ism)" } else { "(?sm)" };
-        let regex = fancy_regex::RegexBuilder::new(&format!("{flags}{text}"))
-            .backtrack_limit(BACKTRACKS)
-            .delegate_size_limit(PROGRAM_BYTES)
-            .delegate_dfa_size_limit(CACHE_BYTES)
-            .build()
-            .map_err(|error| last_line(&error.to_string()))?;
-        Ok(Self { engine: Engine::Backtracking(Box::new(regex)), need: Need::default() })
+        let with_limit = |limit| {
+            fancy_regex::RegexBuilder::new(&format!("{flags}{text}"))
+                .backtrack_limit(limit)
+                .delegate_size_limit(PROGRAM_BYTES)
+                .delegate_dfa_size_limit(CACHE_BYTES)
+                .build()
+        };
+        let regexes = BACKTRACKS.into_iter().map(with_limit).collect::<Result<_, _>>();
+        let regexes = regexes.map_err(|error| last_line(&error.to_string()))?;
+        Ok(Self { engine: Engine::Backtracking(regexes), need: Need::default() })
     }
 
     /// What every text in which this pattern is found has.
@@ -105,19 +114,23 @@ impl Pattern {
         &self.need
     }
 
-    /// Whether the pattern is found in `text`.
-    pub(crate) fn find(&self, text: &[u8]) -> Found {
+    /// Whether the pattern is found in `text`. Work beyond reading the text once is added.
+    pub(crate) fn find(&self, text: &[u8], work: &mut u64) -> Found {
         match &self.engine {
             Engine::Linear(regex) => yes_or_no(regex.is_match(text)),
-            Engine::Backtracking(regex) => match regex.is_match(&as_chars(text)) {
-                Ok(found) => yes_or_no(found),
-                Err(_) => Found::GaveUp,
-            },
+            Engine::Backtracking(regexes) => {
+                let chars = as_chars(text);
+                match patiently(regexes, work, |regex| regex.is_match(&chars)) {
+                    Some(found) => yes_or_no(found),
+                    None => Found::GaveUp,
+                }
+            }
         }
     }
 
-    /// Whether the pattern is found in `text`, and its groups.
-    pub(crate) fn capture(&self, text: &[u8], groups: &mut Groups) -> Found {
+    /// Whether the pattern is found in `text`, and its groups. Work is added as by
+    /// [`Self::find`].
+    pub(crate) fn capture(&self, text: &[u8], groups: &mut Groups, work: &mut u64) -> Found {
         groups.clear();
         match &self.engine {
             Engine::Linear(regex) => {
@@ -140,12 +153,12 @@ impl Pattern {
                 );
                 Found::Yes
             }
-            Engine::Backtracking(regex) => {
+            Engine::Backtracking(regexes) => {
                 let chars = as_chars(text);
                 // A character above 0x7f takes two bytes of the text that was searched.
                 let offset = |at: usize| chars[..at].chars().count() as u32;
-                match regex.captures(&chars) {
-                    Ok(Some(found)) => {
+                match patiently(regexes, work, |regex| regex.captures(&chars)) {
+                    Some(Some(found)) => {
                         groups.extend(
                             found
                                 .iter()
@@ -154,12 +167,27 @@ impl Pattern {
                         );
                         Found::Yes
                     }
-                    Ok(None) => Found::No,
-                    Err(_) => Found::GaveUp,
+                    Some(None) => Found::No,
+                    None => Found::GaveUp,
                 }
             }
         }
     }
+}
+
+/// Searches with one limit after the other; `None` if the last one does not do either. What each
+/// limit allows is counted, also where less was needed; the first one is not worth it.
+fn patiently<T>(
+    regexes: &[fancy_regex::Regex],
+    work: &mut u64,
+    search: impl Fn(&fancy_regex::Regex) -> Result<T, fancy_regex::Error>,
+) -> Option<T> {
+    regexes.iter().zip(BACKTRACKS).find_map(|(regex, limit)| {
+        if limit != BACKTRACKS[0] {
+            *work += limit as u64 * STEP_WORK;
+        }
+        search(regex).ok()
+    })
 }
 
 /// Text in which each character stands for a byte.
@@ -181,7 +209,7 @@ mod tests {
     use super::*;
 
     fn find(pattern: &str, text: &[u8]) -> Found {
-        Pattern::new(pattern.as_bytes(), false).unwrap().find(text)
+        Pattern::new(pattern.as_bytes(), false).unwrap().find(text, &mut 0)
     }
 
     #[test]
@@ -196,8 +224,8 @@ mod tests {
     fn groups_are_byte_offsets_in_both_engines() {
         let mut groups = Groups::new();
         for pattern in [r"(\xfe)(x)?(y)", r"(\xfe)(x)?(y)(?!z)"] {
-            let found =
-                Pattern::new(pattern.as_bytes(), false).unwrap().capture(b"\xff\xfey", &mut groups);
+            let pattern = Pattern::new(pattern.as_bytes(), false).unwrap();
+            let found = pattern.capture(b"\xff\xfey", &mut groups, &mut 0);
             assert_eq!(found, Found::Yes);
             assert_eq!(groups.as_slice(), [Some((1, 3)), Some((1, 2)), None, Some((2, 3))]);
         }
@@ -208,5 +236,18 @@ mod tests {
         let text = [b'a'; 5_000];
         assert_eq!(find(r"^(a+)+$", &text), Found::Yes);
         assert_eq!(find(r"^(?:(a+)+)+(?!a)\1b$", &text), Found::GaveUp);
+    }
+
+    #[test]
+    fn what_backtracking_takes_is_counted() {
+        let pattern = Pattern::new(br"a(?!b)", false).unwrap();
+        let work = |text: &[u8]| {
+            let mut work = 0;
+            assert_eq!(pattern.find(text, &mut work), Found::Yes);
+            work
+        };
+        assert_eq!(work(b"xxa"), 0);
+        let filled = [vec![b'x'; 500_000], b"a".to_vec()].concat();
+        assert!((2 << 20..8 << 20).contains(&work(&filled)), "{}", work(&filled));
     }
 }

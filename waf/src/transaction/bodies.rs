@@ -49,6 +49,9 @@ impl Transaction<'_> {
             Some(Bodies::Xml) => self.xml(looked_at),
             None => {}
         }
+        if let Some(what) = self.unclear().filter(|_| !body.is_empty()) {
+            self.body_error(what);
+        }
         // XML and multipart are looked at in their parts, or names of elements and the content
         // of files would be taken for data. The rules' own tests expect exactly this.
         let whole =
@@ -56,6 +59,15 @@ impl Transaction<'_> {
         if whole {
             self.set(Collection::RequestBody, looked_at);
         }
+    }
+
+    /// Why an application may read the body otherwise than we do.
+    fn unclear(&self) -> Option<&'static str> {
+        if self.content_types > 1 {
+            return Some("there is more than one content type");
+        }
+        // What is not taken apart is data, encoded or not.
+        (self.encoded && self.processor.is_some()).then_some("the body is encoded")
     }
 
     fn urlencoded(&mut self, body: &[u8]) {

@@ -7,7 +7,7 @@ use super::{
 };
 use crate::{
     compile::{Exclusion, Link, Rule},
-    operator::{Found, Groups, Operator, Search},
+    operator::{Found, Operator, Search, Trace},
     report::MatchedValue,
     seclang::Collection,
 };
@@ -81,7 +81,7 @@ impl Transaction<'_> {
         };
         let mut matched = false;
         let mut test =
-            Test { rule, index, link, operator, argument, expected, groups: Groups::new() };
+            Test { rule, index, link, operator, argument, expected, trace: Trace::default() };
         for watch in &*link.watches {
             let mut values = std::mem::take(&mut self.values);
             values.clear();
@@ -98,6 +98,9 @@ impl Transaction<'_> {
                 values.push(Value { name: Label::None, span, text: None });
             }
             for value in &values {
+                if self.is_spent() {
+                    break;
+                }
                 if !watch.count && self.is_excluded(&test, watch.collection, *value) {
                     continue;
                 }
@@ -198,8 +201,9 @@ impl Transaction<'_> {
         let search = Search { text: bytes, argument: test.argument, capture: test.link.capture };
         let found = match test.operator {
             Operator::Country => self.locate(span),
-            operator => operator.test(&search, &mut test.groups),
+            operator => operator.test(&search, &mut test.trace),
         };
+        self.work += std::mem::take(&mut test.trace.work);
         let found = match found {
             Found::Yes => true,
             Found::No => false,
@@ -215,7 +219,7 @@ impl Transaction<'_> {
             return false;
         }
         if test.link.capture && found {
-            self.keep_groups(span, &test.groups);
+            self.keep_groups(span, &test.trace.groups);
         }
         self.matched(test, collection, count, value, span, progress);
         true
@@ -273,5 +277,5 @@ struct Test<'a> {
     argument: &'a [u8],
     /// Whether the prefilter allows the link at all; a match that it does not is its fault.
     expected: bool,
-    groups: Groups,
+    trace: Trace,
 }

@@ -85,6 +85,10 @@ pub struct Transaction<'p> {
     response_is_text: bool,
     processor: Option<Bodies>,
     content_type: Vec<u8>,
+    /// How many there are.
+    content_types: usize,
+    /// Whether `Content-Encoding` says that the body is not the content.
+    encoded: bool,
     force_body: bool,
     audit: bool,
     argument_bytes: usize,
@@ -125,6 +129,8 @@ impl<'p> Transaction<'p> {
             response_is_text: false,
             processor: None,
             content_type: Vec::new(),
+            content_types: 0,
+            encoded: false,
             force_body: false,
             audit: true,
             argument_bytes: 0,

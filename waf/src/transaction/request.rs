@@ -49,6 +49,9 @@ impl Transaction<'_> {
         match name.to_ascii_lowercase().as_slice() {
             b"cookie" => self.cookies(value),
             b"content-type" => self.content_type(value),
+            b"content-encoding" => {
+                self.encoded |= !value.is_empty() && !value.eq_ignore_ascii_case(b"identity");
+            }
             b"host" => {
                 let host = value.split(|&b| b == b':').next().unwrap_or_default();
                 self.set(Collection::ServerName, host);
@@ -71,6 +74,7 @@ impl Transaction<'_> {
             structured(&lower)
         };
         self.content_type = value.to_vec();
+        self.content_types += 1;
         self.set(Collection::ReqbodyProcessor, self.processor.map_or(b"", |p| p.name().as_bytes()));
     }
 
@@ -101,8 +105,10 @@ impl Transaction<'_> {
 
     pub(super) fn body_limits(&self) -> BodyLimits {
         let limits = &self.policy.options.limits;
+        let multipart = self.processor == Some(Bodies::Multipart);
         BodyLimits {
-            bytes: limits.body.max(limits.body_with_files),
+            // Names of JSON may be several times as long: of a body without files.
+            bytes: if multipart { limits.body_with_files } else { limits.body },
             arguments: limits.arguments,
             depth: limits.depth,
             parts: limits.parts,

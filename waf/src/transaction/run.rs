@@ -70,10 +70,13 @@ impl Transaction<'_> {
             }
             if self.work() > policy.options.limits.work && phase != LOGGING {
                 self.beyond(Limit::Work);
-                if let Some(limit) = self.over.take() {
-                    self.refuse(limit);
-                }
                 self.next = None;
+            }
+            if phase != LOGGING
+                && let Some(limit) = self.over.take()
+            {
+                self.refuse(limit);
+                self.next.take_if(|_| !self.verdict.is_pass());
             }
             if self.work() >= stop && self.next.is_some() {
                 return None;
@@ -153,7 +156,14 @@ impl Transaction<'_> {
         self.engine != Switch::Off
     }
 
-    /// Notes that a budget is used up; the next phase answers it.
+    /// Whether the work is used up in the middle of a rule. Logging always comes to its end.
+    pub(super) fn is_spent(&self) -> bool {
+        self.work() > self.policy.options.limits.work
+            && self.next.is_some_and(|(phase, _)| phase != LOGGING)
+    }
+
+    /// Notes that a budget is used up; the rule that is evaluated is the last one, or the next
+    /// phase answers it.
     pub(super) fn beyond(&mut self, limit: Limit) {
         if !self.limits_hit.contains(&limit) {
             self.limits_hit.push(limit);
@@ -178,8 +188,10 @@ impl Transaction<'_> {
         }
     }
 
-    /// A pattern of the backtracking engine reached its limit.
+    /// A pattern of the backtracking engine reached its limit. Whether it would have matched
+    /// nobody knows: not to refuse would be what an attacker fills values up for.
     pub(super) fn gave_up(&mut self) {
+        self.beyond(Limit::Work);
         let value = self.texts.push(b"1");
         self.store.set_variable(
             &mut self.texts,

@@ -12,6 +12,7 @@ use super::{
     lists::List,
     paths,
 };
+use crate::normalise::hides_parent;
 use clients::Clients;
 use http::{HeaderMap, Method, header::CONTENT_TYPE};
 use std::{collections::BTreeMap, net::IpAddr, sync::Arc};
@@ -126,7 +127,10 @@ impl Guard {
         if !self.methods.is_empty() && !self.methods.contains(facts.method) {
             return refuse(Check::Method, "method", facts.method.as_str().as_bytes());
         }
-        if !self.paths.is_empty() && !self.paths.iter().any(|test| test.fits(facts.path)) {
+        // A `..` that only some servers see leads out of what is allowed.
+        if !self.paths.is_empty()
+            && (hides_parent(facts.path) || !self.paths.iter().any(|test| test.fits(facts.path)))
+        {
             return refuse(Check::Path, "path", facts.path.as_bytes());
         }
         if facts.has_body
@@ -241,6 +245,9 @@ mod tests {
         for (path, word) in [
             ("/api", "pass"),
             ("/api/x", "pass"),
+            ("/api/a%2fb", "pass"),
+            ("/api/..%2Fadmin", "path"),
+            ("/api/..%5cadmin", "path"),
             ("/apis", "path"),
             ("/health", "pass"),
             ("/health/", "path"),
