@@ -111,3 +111,13 @@ fn rules_of_ones_own_stand_beside_an_installed_set() {
         ["/before/*.conf", "crs", "/own.conf"]
     );
 }
+
+#[test]
+fn networks_are_written_as_clients_are_known() {
+    let faults = |text: &str| {
+        let text = format!("[waf.w]\nrules = []\ndeny = {{ addresses = ['{text}'] }}");
+        parse(&text, "t.toml").unwrap_err().to_string()
+    };
+    assert!(faults("::ffff:192.0.2.0/120").contains("write `192.0.2.0/24`"));
+    assert!(faults("192.0.2.1/24").contains("write `192.0.2.0/24`"));
+}

@@ -115,6 +115,10 @@ fn wafs(core: &Core, all: &mut Vec<MetricFamily>) {
     all.push(requests.done());
     all.push(matches.done());
     all.push(limits.done());
+    let mut held =
+        Family::gauge("tidegate_waf_held_bytes", "Memory of bodies that WAF policies hold now.");
+    held.set(&[], core.held_bodies.used() as f64);
+    all.push(held.done());
 }
 
 /// What WAF policies do before their rules.

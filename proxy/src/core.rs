@@ -13,7 +13,7 @@ use crate::{
         endpoint::Health,
         health::{self, Checker},
     },
-    waf::{AuditLog, Crawlers},
+    waf::{AuditLog, Budget, Crawlers},
     worker::{Command, Worker},
 };
 use arc_swap::ArcSwap;
@@ -73,6 +73,7 @@ pub(crate) struct Core {
     /// Patterns of WAF rules, compiled once.
     interner: Interner,
     pub(crate) crawlers: Crawlers,
+    pub(crate) held_bodies: Arc<Budget>,
     pub(crate) observer: Observer,
     pub(crate) workers: Box<[Arc<Worker>]>,
     pub(crate) max_connections: usize,
@@ -108,6 +109,7 @@ impl Core {
             salt: options.salt,
             table: Arc::new(Table::new(options.rate_limit_keys.get())),
             interner: Interner::default(),
+            held_bodies: Arc::default(),
             crawlers: Crawlers::new(&options.background, &config.dns.servers),
             observer: Observer::new(workers, options.access, options.waf_audit),
             workers: (0..workers).map(|index| Arc::new(Worker::new(index))).collect(),

@@ -4,7 +4,8 @@
 use std::{
     io::Write,
     sync::{
-        atomic::{AtomicU64, Ordering::Relaxed},
+        Arc,
+        atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed},
         mpsc::{SyncSender, sync_channel},
     },
 };
@@ -12,8 +13,13 @@ use std::{
 /// Hands whole lines to a writer's thread.
 pub(crate) struct Lines {
     queue: SyncSender<Vec<u8>>,
+    /// Bytes waiting for the writer.
+    waiting: Arc<AtomicUsize>,
     dropped: AtomicU64,
 }
+
+/// Bytes that may wait: pieces are short mostly, but a client has a say in it.
+const WAITING: usize = 32 << 20;
 
 impl Lines {
     /// Starts the thread `name`, which ends when this is dropped. Up to `waiting` pieces wait
@@ -24,8 +30,11 @@ impl Lines {
         mut sink: impl Write + Send + 'static,
     ) -> Self {
         let (queue, pieces) = sync_channel::<Vec<u8>>(waiting);
+        let bytes = Arc::<AtomicUsize>::default();
+        let written = Arc::clone(&bytes);
         let write = move || {
             for piece in pieces {
+                written.fetch_sub(piece.len(), Relaxed);
                 if let Err(error) = sink.write_all(&piece).and_then(|()| sink.flush()) {
                     tracing::warn!(%error, "the {name} cannot be written");
                 }
@@ -36,12 +45,15 @@ impl Lines {
         if let Err(error) = thread.spawn(write) {
             tracing::error!(%error, "the {name} has no thread; its lines are dropped");
         }
-        Self { queue, dropped: AtomicU64::new(0) }
+        Self { queue, waiting: bytes, dropped: AtomicU64::new(0) }
     }
 
     /// Gives lines, each with its end, to the writer.
     pub(crate) fn write(&self, lines: Vec<u8>) {
-        if self.queue.try_send(lines).is_err() {
+        let length = lines.len();
+        let waiting = self.waiting.fetch_add(length, Relaxed) + length;
+        if waiting > WAITING || self.queue.try_send(lines).is_err() {
+            self.waiting.fetch_sub(length, Relaxed);
             self.dropped.fetch_add(1, Relaxed);
         }
     }

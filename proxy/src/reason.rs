@@ -55,7 +55,7 @@ reasons! {
     HeaderTooLarge = "header_too_large", REQUEST_HEADER_FIELDS_TOO_LARGE;
     /// The request target is too long.
     UriTooLong = "uri_too_long", URI_TOO_LONG;
-    /// The body exceeds the route's limit.
+    /// The body exceeds the route's limit, or that of its WAF policy.
     BodyTooLarge = "body_too_large", PAYLOAD_TOO_LARGE;
     /// CONNECT and TRACE are never forwarded.
     Method = "method_not_allowed", METHOD_NOT_ALLOWED;
@@ -63,10 +63,12 @@ reasons! {
     Misdirected = "misdirected", MISDIRECTED_REQUEST;
     /// No route matches.
     NoRoute = "no_route", NOT_FOUND;
-    /// A rule or a check of the route's WAF policy refused the request.
+    /// A rule or a check of the route's WAF policy refused the request or its response.
     WafBlocked = "waf_blocked", FORBIDDEN;
     /// The request is too intricate for the WAF policy to look at, or its body is not what it says.
     WafLimit = "waf_limit", BAD_REQUEST;
+    /// Bodies held for WAF policies take all the memory they may.
+    Overloaded = "overloaded", SERVICE_UNAVAILABLE;
     /// A rate limit is used up.
     RateLimited = "rate_limited", TOO_MANY_REQUESTS;
     /// The version's upstream has no usable endpoint.

@@ -185,7 +185,12 @@ async fn inspected(
     request: Request<ClientBody>,
     observation: &mut Observation,
 ) -> Result<Answered, Refusal> {
-    let mut inspection = waf::Inspection::new(waf, admitted.connection, observation);
+    let mut inspection = waf::Inspection::new(
+        waf,
+        admitted.connection,
+        &admitted.snapshot.config.server,
+        observation,
+    );
     let answered = match inspection.request(request, admitted.path, observation).await {
         Err(refusal) => Err(refusal),
         Ok(request) => match act(admitted, request, observation).await {

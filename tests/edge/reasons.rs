@@ -13,6 +13,7 @@ pub const UPSTREAM_MALFORMED: &str = "upstream_malformed";
 pub const UPSTREAM_TRUNCATED: &str = "upstream_truncated";
 pub const WAF_BLOCKED: &str = "waf_blocked";
 pub const WAF_LIMIT: &str = "waf_limit";
+pub const OVERLOADED: &str = "overloaded";
 pub const RATE_LIMITED: &str = "rate_limited";
 pub const BODY_TOO_LARGE: &str = "body_too_large";
 pub const HEADER_TOO_LARGE: &str = "header_too_large";

@@ -139,6 +139,69 @@ async fn bodies_have_limits_and_streams_are_not_held() {
 }
 
 #[tokio::test]
+async fn a_length_beyond_the_limit_is_refused_before_the_body_is_sent() {
+    let (origin, dir) = (Origin::start("v1").await, Dir::new());
+    let lines = "body_limit = \"1KiB\"\nupload_limit = \"2KiB\"";
+    let edge =
+        Edge::start_in(dir.clone(), &guarded(origin.address, &policy(&dir, RULES, lines))).await;
+    let http = edge.address("http").await;
+    for (kind, length, status) in [
+        ("text/plain", 1_025, "413"),
+        ("multipart/form-data; boundary=x", 2_000, "100"),
+        ("multipart/form-data; boundary=x", 2_049, "413"),
+    ] {
+        let mut raw = RawClient::connect(http).await;
+        raw.send(format!(
+            "POST / HTTP/1.1\r\nHost: a\r\nContent-Type: {kind}\r\nContent-Length: {length}\r\n\
+             Expect: 100-continue\r\n\r\n"
+        ))
+        .await;
+        let answer = raw.head().await;
+        assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{kind} {length}: {answer}");
+    }
+    assert_eq!(
+        edge.api().metric_sum("tidegate_waf_limits_total", &["limit=\"upload\""]).await,
+        1.0
+    );
+}
+
+#[tokio::test]
+async fn bodies_that_are_held_take_no_more_than_they_may() {
+    let (origin, dir) = (Origin::start("v1").await, Dir::new());
+    let config = "[server]\nheld_bodies = \"1MiB\"\n".to_owned()
+        + &guarded(origin.address, &policy(&dir, RULES, "body_limit = \"2MiB\""));
+    let edge = Edge::start_in(dir.clone(), &config).await;
+    let http = edge.address("http").await;
+    // Most of a body, and then nothing more.
+    let mut stalled = RawClient::connect(http).await;
+    let part = "x".repeat(1_000_000);
+    stalled
+        .send(format!("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1000001\r\n\r\n{part}"))
+        .await;
+    let api = edge.api();
+    eventually("the body is held", || async {
+        let held = api.metric_sum("tidegate_waf_held_bytes", &[]).await;
+        (held >= 1_000_000.0).then_some(())
+    })
+    .await;
+    let mut client = Client::http1(http);
+    let body = "y".repeat(100_000);
+    let refused = client.send(with_headers("POST", "/", &[], body.clone())).await;
+    refused.assert_refused(503, reasons::OVERLOADED);
+    assert_eq!(client.get("/").await.status, 200);
+    drop(stalled);
+    eventually("room again", || async {
+        let reply = Client::http1(http).send(with_headers("POST", "/", &[], body.clone())).await;
+        (reply.status == 200).then_some(())
+    })
+    .await;
+    eventually("nothing is held", || async {
+        (api.metric_sum("tidegate_waf_held_bytes", &[]).await == 0.0).then_some(())
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn no_header_takes_a_body_out_of_sight() {
     let (origin, dir) = (Origin::start("v1").await, Dir::new());
     let config = guarded(origin.address, &policy(&dir, RULES, ""));

@@ -216,3 +216,18 @@ fn names_of_json_are_bounded_by_what_a_body_without_files_may_be() {
     );
     assert!(transaction.work() < 4 << 20, "{}", transaction.work());
 }
+
+#[test]
+fn cookies_are_counted() {
+    let policy =
+        policy("SecRule REQUEST_COOKIES \"@streq x\" \"id:1,phase:1,deny\"", PolicyOptions::default());
+    let cause = |count: usize| {
+        let cookies = vec!["a=b"; count].join(";");
+        match Request { headers: &[("Cookie", &cookies)], ..Request::get("/") }.run(&policy).1 {
+            Verdict::Deny { cause, .. } => Some(cause),
+            _ => None,
+        }
+    };
+    assert_eq!(cause(1_000), None);
+    assert_eq!(cause(1_001), Some(Cause::Limit(Limit::Arguments)));
+}

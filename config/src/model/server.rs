@@ -1,4 +1,7 @@
-use crate::shape::{defaults, duration, optional, table, whole};
+use crate::{
+    ByteSize,
+    shape::{defaults, duration, optional, size, table, whole},
+};
 use std::{num::NonZeroUsize, time::Duration};
 
 table! {
@@ -15,6 +18,9 @@ table! {
         /// Client connections open at once in the whole process. Default 100,000, and never more
         /// than half of the files the process may open (`ulimit -Hn`).
         connections: NonZeroUsize = 100_000 as whole(1..=10_000_000),
+        /// Bytes of bodies that WAF policies hold at once in the whole process; a request beyond
+        /// is answered 503. Default 256 MiB, at least 1 MiB.
+        held_bodies: ByteSize = "256MiB" as size("1MiB", "1024GiB"),
     }
 }
 

@@ -124,6 +124,13 @@ impl Written for IpNet {
         text("an IP address or network such as `10.0.0.0/8`", |text| {
             let address = || text.parse::<std::net::IpAddr>().map(IpNet::from);
             let net = text.parse::<IpNet>().or_else(|_| address()).map_err(|_| Misfit::form())?;
+            if let IpNet::V6(v6) = net
+                && let (Some(v4), 96..) = (v6.addr().to_ipv4_mapped(), v6.prefix_len())
+            {
+                // Clients are known by the address that is mapped.
+                return Err(Misfit::because(format!("`{net}` is IPv4 in the clothes of IPv6"))
+                    .help(format!("write `{v4}/{}`", v6.prefix_len() - 96)));
+            }
             match net == net.trunc() {
                 true => Ok(net),
                 false => Err(Misfit::because(format!("`{net}` has bits outside its prefix"))

@@ -1,29 +1,39 @@
 //! Bodies held in memory while rules look at them, and given back with what was not read.
 
+use super::budget::{Budget, HeldBody};
 use crate::{
     body::{ClientBody, ResponseBody},
     reason::Reason,
     request::Pending,
     respond::Refusal,
 };
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use http_body::Body;
 use std::{
     future::poll_fn,
     pin::Pin,
+    sync::Arc,
     task::{Poll, ready},
 };
+
+/// What may be held, and of what.
+pub(super) struct Allowance<'a> {
+    pub(super) of: &'a Arc<Budget>,
+    /// Bytes of all bodies together.
+    pub(super) most: usize,
+}
 
 /// Reads a request's body to its end, or to just over `most`; gives what an upstream is to read,
 /// and what the rules are to see.
 pub(super) async fn request(
     mut body: ClientBody,
     most: usize,
+    budget: &Allowance<'_>,
 ) -> Result<(ClientBody, Bytes), Refusal> {
     if body.is_empty() {
         return Ok((ClientBody::Empty, Bytes::new()));
     }
-    let mut held = BytesMut::new();
+    let mut held = HeldBody::new(budget.of);
     let mut trailers = None;
     let mut ended = false;
     while held.len() <= most && !ended {
@@ -31,7 +41,7 @@ pub(super) async fn request(
             None => ended = true,
             Some(Err(reason)) => return Err(reason.into()),
             Some(Ok(frame)) => match frame.into_data() {
-                Ok(data) => held.extend_from_slice(&data),
+                Ok(data) => held.push(&data, budget.most)?,
                 Err(frame) => {
                     trailers = frame.into_trailers().ok();
                     ended = true;
@@ -48,9 +58,10 @@ pub(super) async fn request(
 pub(super) async fn response(
     mut body: ResponseBody,
     most: usize,
+    budget: &Allowance<'_>,
     pending: &mut Pending,
 ) -> Result<(ResponseBody, Bytes), Refusal> {
-    let mut held = BytesMut::new();
+    let mut held = HeldBody::new(budget.of);
     let mut trailers = None;
     let mut ended = body.is_end_stream();
     while held.len() <= most && !ended {
@@ -74,7 +85,7 @@ pub(super) async fn response(
         });
         match frame.await?.map(http_body::Frame::into_data) {
             None => ended = true,
-            Some(Ok(data)) => held.extend_from_slice(&data),
+            Some(Ok(data)) => held.push(&data, budget.most)?,
             Some(Err(frame)) => {
                 trailers = frame.into_trailers().ok();
                 ended = true;

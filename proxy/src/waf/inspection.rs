@@ -22,7 +22,7 @@ use std::{
     sync::Arc,
     time::{SystemTime, UNIX_EPOCH},
 };
-use tidegate_config::{Country, WafMode};
+use tidegate_config::{Country, Server, WafMode};
 use tidegate_waf::{Cause, Limit, Transaction, Verdict};
 
 /// Bytes looked at before other connections of the worker get their turn: about a millisecond.
@@ -32,12 +32,14 @@ const TURN: u64 = 256 * 1024;
 pub(crate) struct Inspection<'s> {
     waf: &'s Arc<Waf>,
     transaction: Transaction<'s>,
+    allowance: hold::Allowance<'s>,
 }
 
 impl<'s> Inspection<'s> {
     pub(crate) fn new(
         waf: &'s Arc<Waf>,
-        connection: &Connection,
+        connection: &'s Connection,
+        server: &Server,
         observation: &Observation,
     ) -> Self {
         let id = observation.facts.request_id.as_ref();
@@ -50,11 +52,13 @@ impl<'s> Inspection<'s> {
             time: SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_secs()),
             country: waf.guard.geo.country(observation.facts.client).map(Country::code),
         };
-        Self { waf, transaction: Transaction::new(&waf.policy, &ends) }
+        let most = server.held_bodies.0 as usize;
+        let allowance = hold::Allowance { of: &connection.core.held_bodies, most };
+        Self { waf, transaction: Transaction::new(&waf.policy, &ends), allowance }
     }
 
-    /// Looks at a request; `path` is the path as routes match it. What was read of its body is in the request that is given back; an
-    /// error is the answer.
+    /// Looks at a request; `path` is the path as routes match it. What was read of its body is in
+    /// the request that is given back; an error is the answer.
     pub(crate) async fn request(
         &mut self,
         mut request: Request<ClientBody>,
@@ -65,14 +69,22 @@ impl<'s> Inspection<'s> {
         tell_path(&mut self.transaction, path);
         let mut verdict = self.transaction.request_headers();
         if verdict.is_pass() {
-            let (parts, body) = request.into_parts();
-            let (body, held) = match is_stream(&parts) {
-                true => (body, Bytes::new()),
-                false => hold::request(body, most(self.waf, &parts.headers)).await?,
-            };
+            let (parts, mut body) = request.into_parts();
+            let (limit, most) = most(self.waf, &parts.headers);
+            let is_stream = is_stream(&parts);
+            if !is_stream && body.size_hint().lower() > most as u64 {
+                // Nobody has to send what is refused for its length.
+                verdict = self.transaction.exceed(limit);
+            }
+            if verdict.is_pass() {
+                let mut held = Bytes::new();
+                if !is_stream {
+                    (body, held) = hold::request(body, most, &self.allowance).await?;
+                }
+                self.transaction.begin_request_body(&held);
+                verdict = self.evaluate().await;
+            }
             request = Request::from_parts(parts, body);
-            self.transaction.begin_request_body(&held);
-            verdict = self.evaluate().await;
         }
         if self.waf.document.response_bodies {
             // Rules read text.
@@ -102,7 +114,7 @@ impl<'s> Inspection<'s> {
             if readable {
                 let most = self.waf.document.response_limit.0 as usize;
                 let held;
-                (body, held) = hold::response(body, most, pending).await?;
+                (body, held) = hold::response(body, most, &self.allowance, pending).await?;
                 self.transaction.begin_response_body(&held);
             } else {
                 self.transaction.begin_response_body(b"");
@@ -192,14 +204,17 @@ fn is_stream(parts: &Parts) -> bool {
     parts.version == Version::HTTP_2 && kinds.next().is_some_and(is_grpc) && kinds.next().is_none()
 }
 
-/// How much of a body is held; of several content types the last one counts, as for the rules.
-fn most(waf: &Waf, headers: &HeaderMap) -> usize {
+/// How much of a body is held, and by which limit; of several content types the last one counts,
+/// as for the rules.
+fn most(waf: &Waf, headers: &HeaderMap) -> (Limit, usize) {
     let kind = headers.get_all(CONTENT_TYPE).iter().next_back().map(|kind| kind.as_bytes());
     let multipart = kind.is_some_and(|kind| {
         kind.get(..19).is_some_and(|kind| kind.eq_ignore_ascii_case(b"multipart/form-data"))
     });
-    let limit = if multipart { waf.document.upload_limit } else { waf.document.body_limit };
-    limit.0 as usize
+    match multipart {
+        true => (Limit::BodyWithFiles, waf.document.upload_limit.0 as usize),
+        false => (Limit::Body, waf.document.body_limit.0 as usize),
+    }
 }
 
 fn has_body(method: &Method, status: StatusCode) -> bool {

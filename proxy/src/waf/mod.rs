@@ -2,6 +2,7 @@
 //! looked at before an upstream is contacted, responses before the client gets them.
 
 mod audit;
+mod budget;
 mod check;
 mod compile;
 mod crawlers;
@@ -16,6 +17,7 @@ mod report;
 mod trial;
 
 pub use audit::AuditLog;
+pub(crate) use budget::Budget;
 pub(crate) use check::{check, judge};
 pub(crate) use compile::{Rulesets, compile};
 pub(crate) use crawlers::{Crawlers, LOOKUPS};

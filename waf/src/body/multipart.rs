@@ -196,9 +196,10 @@ impl<'a> Reader<'a> {
         if !line.is_start {
             return Ok(Role::Content);
         }
-        let text = line.before_nul();
-        let Some(text) = text.strip_prefix(b"--").filter(|text| text.len() > 1) else {
-            if self.finder.find(line.text).is_some() {
+        // Most lines are short or content, and an attacker's are both: no search without need.
+        let dashes = line.text.starts_with(b"--").then(|| line.before_nul());
+        let Some(text) = dashes.map(|text| &text[2..]).filter(|text| text.len() > 1) else {
+            if line.text.len() > self.boundary.len() && self.finder.find(line.text).is_some() {
                 flags.unmatched_boundary = 1;
             }
             return Ok(Role::Content);

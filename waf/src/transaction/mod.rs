@@ -86,6 +86,8 @@ pub struct Transaction<'p> {
     processor: Option<Bodies>,
     content_type: Vec<u8>,
     /// How many there are.
+    /// How many cookies the head has.
+    cookies: usize,
     content_types: usize,
     /// Whether `Content-Encoding` says that the body is not the content.
     encoded: bool,
@@ -129,6 +131,7 @@ impl<'p> Transaction<'p> {
             response_is_text: false,
             processor: None,
             content_type: Vec::new(),
+            cookies: 0,
             content_types: 0,
             encoded: false,
             force_body: false,

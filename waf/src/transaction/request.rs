@@ -86,6 +86,10 @@ impl Transaction<'_> {
             };
             let name = name.trim_ascii_start();
             if !name.is_empty() {
+                self.cookies += 1;
+                if self.cookies > self.policy.options.limits.arguments {
+                    return self.beyond(Limit::Arguments);
+                }
                 let name = self.texts.add(name);
                 let value = self.texts.add(value);
                 self.store.add(Collection::RequestCookies, name, value);

@@ -162,6 +162,16 @@ impl Transaction<'_> {
             && self.next.is_some_and(|(phase, _)| phase != LOGGING)
     }
 
+    /// A budget of which the host knows that it is used up, a body's by its length say; answers
+    /// what is to become of the request.
+    pub fn exceed(&mut self, limit: Limit) -> Verdict {
+        self.beyond(limit);
+        if let Some(limit) = self.over.take() {
+            self.refuse(limit);
+        }
+        self.verdict.clone()
+    }
+
     /// Notes that a budget is used up; the rule that is evaluated is the last one, or the next
     /// phase answers it.
     pub(super) fn beyond(&mut self, limit: Limit) {

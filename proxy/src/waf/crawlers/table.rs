@@ -87,7 +87,12 @@ impl Table {
     /// A lookup has ended.
     pub(super) fn settle(&mut self, claim: Claim, lookup: Lookup, now: Instant) {
         self.asked.remove(&claim);
+        let known = self.others.found.get(&claim).map(|&(identity, _)| identity);
         let (identity, time) = match lookup {
+            // Who was refuted does not become unknown by keeping its servers silent.
+            Lookup::Failed | Lookup::Dropped if known == Some(Identity::Refuted) => {
+                (Identity::Refuted, FAILED)
+            }
             Lookup::Verified => (Identity::Verified, VERIFIED),
             Lookup::Refuted => (Identity::Refuted, REFUTED),
             Lookup::Failed | Lookup::Dropped => (Identity::Unknown, FAILED),
