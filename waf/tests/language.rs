@@ -32,6 +32,37 @@ fn block_means_the_default_action() {
 }
 
 #[test]
+fn a_rules_own_last_word_goes_before_the_default_action() {
+    for (default, own, wanted) in [
+        ("deny", "", Some(418)),
+        ("deny", "pass", None),
+        ("pass", "deny,block", None),
+        ("deny", "pass,block", Some(418)),
+        ("redirect:'/x'", "block", Some(302)),
+    ] {
+        let rules = format!(
+            "SecDefaultAction \"phase:1,log,{default},status:418\"\nSecAction \"id:1,phase:1,{own}\""
+        );
+        let policy = policy(&rules, PolicyOptions::default());
+        let status = Request::get("/").run(&policy).1.status();
+        assert_eq!(status, wanted, "{default} then {own}");
+    }
+    let rules = "SecAction \"id:1,phase:1,deny\"\nSecRuleUpdateActionById 1 block";
+    let policy = policy(rules, PolicyOptions::default());
+    assert!(Request::get("/").run(&policy).1.is_pass(), "without a default, `block` is `pass`");
+}
+
+#[test]
+fn transformations_of_the_default_action_come_first_unless_a_rule_says_none() {
+    let rules = "SecDefaultAction \"phase:2,pass,t:hexDecode\"\n\
+                 SecRule ARGS \"@streq abc\" \"id:1,phase:2,t:lowercase\"\n\
+                 SecRule ARGS \"@streq 414243\" \"id:2,phase:2,t:none\"\n\
+                 SecRule ARGS \"@streq ABC\" \"id:3,phase:2,chain\"\n\
+                 SecRule ARGS \"@streq ABC\"";
+    assert_eq!(ids(rules, &Request::get("/?a=414243")), [1, 2, 3]);
+}
+
+#[test]
 fn chains_need_every_link_and_setvars_happen_as_each_matches() {
     let rules = "SecRule ARGS:a \"@rx ^(.)(.)\" \"id:1,phase:2,pass,capture,chain,setvar:tx.first=%{tx.1}\"\n\
                  SecRule ARGS:b \"@streq %{tx.2}\" \"setvar:tx.both=1\"\n\

@@ -164,8 +164,8 @@ impl Builder<'_> {
             links: Vec::new(),
         };
         let actions = &draft.links[0].actions;
-        let mut default = Disruption::Pass;
-        for (position, action) in actions.iter().enumerate() {
+        let mut disruption = &Disruption::Block;
+        for action in actions {
             match action {
                 Action::Message(message) => {
                     rule.message = Some(Macro::new(message, &mut self.names))
@@ -187,19 +187,16 @@ impl Builder<'_> {
                 Action::Skip(count) => rule.skip = *count,
                 Action::SkipAfter(marker) => rule.skip_after = Some(marker.clone()),
                 Action::Sanitise(what) => rule.sanitise.push(what.clone()),
-                Action::Disruptive(Disruption::Block) => {
-                    rule.disposition = self.disposition(&default)
-                }
-                Action::Disruptive(disruption) => {
-                    // The default action's comes first: `block` behind it means that one.
-                    if position < actions.len() && default == Disruption::Pass {
-                        default = disruption.clone();
-                    }
-                    rule.disposition = self.disposition(disruption);
-                }
+                Action::Disruptive(own) => disruption = own,
                 _ => {}
             }
         }
+        // The last one said counts. A rule that says none has the default one as well, as the
+        // reference manual and ModSecurity 2 have it; version 3 lets such a rule pass.
+        rule.disposition = self.disposition(match disruption {
+            Disruption::Block => &draft.default,
+            own => own,
+        });
         for (at, link) in draft.links.iter().enumerate() {
             let link = self.link(link, index, at);
             rule.links.push(link);
