@@ -170,6 +170,24 @@ fn what_is_sanitised_appears_in_no_report() {
 }
 
 #[test]
+fn a_ninth_value_that_is_sanitised_is_not_in_the_data_either() {
+    let rules = "SecAction \"id:1,phase:1,pass,nolog,sanitiseArg:password\"\n\
+                 SecRule ARGS \"@contains secret\" \"id:2,phase:2,pass,logdata:'%{MATCHED_VAR}'\"";
+    let policy = policy(rules, PolicyOptions::default());
+    let others: String = (0..8).map(|n| format!("{n}=secret&")).collect();
+    let (transaction, _) = Request::get(&format!("/?{others}password=secret")).run(&policy);
+    assert_eq!(transaction.matches()[0].data, b"******");
+}
+
+#[test]
+fn stars_of_a_client_mask_nothing() {
+    let rules = "SecRule ARGS \"@contains **\" \"id:1,phase:2,pass,logdata:'found %{MATCHED_VAR}'\"";
+    let policy = policy(rules, PolicyOptions::default());
+    let (transaction, _) = Request::get("/?a=***").run(&policy);
+    assert_eq!(transaction.matches()[0].data, b"found ***");
+}
+
+#[test]
 fn response_phases_see_heads_and_bodies() {
     let rules = "SecRule RESPONSE_STATUS \"@eq 500\" \"id:1,phase:3,pass\"\n\
                  SecRule RESPONSE_BODY \"@contains stack trace\" \"id:2,phase:4,deny\"";

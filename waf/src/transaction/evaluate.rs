@@ -16,7 +16,10 @@ use crate::{
 #[derive(Debug, Default)]
 pub(super) struct Progress {
     pub(super) values: Vec<MatchedValue>,
+    /// Whether more values matched than those in `values`.
     pub(super) more: bool,
+    /// Whether any value that matched is to be sanitised, also one past those in `values`.
+    pub(super) masked: bool,
     pub(super) score: i64,
 }
 
@@ -252,11 +255,12 @@ impl Transaction<'_> {
         let name = self.full_name(collection, count, value.name);
         self.store.matched = Some((name, span));
         self.store.all_matched.push((name, span));
+        let masked = test.rule.log && self.is_sanitised(test.rule, collection, value);
+        progress.masked |= masked;
         if progress.values.len() == VALUES {
             progress.more = true;
         } else if test.rule.log {
             let bytes = self.texts.bytes(span);
-            let masked = self.is_sanitised(test.rule, collection, value);
             let shown = &bytes[..bytes.len().min(VALUE_BYTES)];
             progress.values.push(MatchedValue {
                 variable: self.texts.bytes(name).to_vec(),
