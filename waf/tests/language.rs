@@ -2,8 +2,12 @@
 
 mod support;
 
+use std::{collections::BTreeMap, path::Path};
+
 use support::{Request, load, policy};
-use tidegate_waf::{Cause, Connection, PolicyOptions, Transaction, Verdict};
+use tidegate_waf::{
+    Cause, Connection, Interner, Memory, PolicyOptions, Ruleset, Transaction, Verdict,
+};
 
 fn ids(rules: &str, request: &Request<'_>) -> Vec<u64> {
     request.ids(&policy(rules, PolicyOptions::default()))
@@ -181,7 +185,8 @@ fn a_ninth_value_that_is_sanitised_is_not_in_the_data_either() {
 
 #[test]
 fn stars_of_a_client_mask_nothing() {
-    let rules = "SecRule ARGS \"@contains **\" \"id:1,phase:2,pass,logdata:'found %{MATCHED_VAR}'\"";
+    let rules =
+        "SecRule ARGS \"@contains **\" \"id:1,phase:2,pass,logdata:'found %{MATCHED_VAR}'\"";
     let policy = policy(rules, PolicyOptions::default());
     let (transaction, _) = Request::get("/?a=***").run(&policy);
     assert_eq!(transaction.matches()[0].data, b"found ***");
@@ -211,7 +216,8 @@ fn every_fault_of_a_file_is_told_with_its_line() {
     let rules = "SecRule ARGS \"@inspectFile x\" \"id:1\"\nSecRule NOPE \"@rx (\" \"id:2,exec:/x\"\n\
                  SecRule ARGS \"@rx (\" \"id:3\"\nSecRule ARGS \"@rx a\" \"phase:1\"\nSecAction \"id:4,chain\"\n\
                  SecAction \"id:5\"\nSecAction \"id:5\"\nSecNonsense On\nSecRule ARGS \"@pmFromFile none.data\" \"id:7\"\n\
-                 SecRule ARGS \"@rx a\" \"id:8,msg:'%{NO.such}'\"\nSecAction \"id:9,chain\"";
+                 SecRule ARGS \"@rx a\" \"id:8,msg:'%{NO.such}'\"\nSecRule ARGS:/(/ \"@rx a\" \"id:9\"\n\
+                 SecRule !ARGS:a \"@rx a\" \"id:10\"\nSecAction \"id:11,chain\"";
     let faults = load(rules).unwrap_err();
     let shown: Vec<_> = faults.0.iter().map(ToString::to_string).collect();
     let expected = [
@@ -224,16 +230,28 @@ fn every_fault_of_a_file_is_told_with_its_line() {
         "rules.conf:8: unknown directive `SecNonsense`",
         "rules.conf:9: cannot read `none.data`",
         "rules.conf:10: unknown macro `%{NO.such}`",
-        "rules.conf:11: `chain` without a rule behind it",
+        "rules.conf:11: the selector's pattern cannot be compiled: ",
+        "rules.conf:12: a rule that looks at nothing",
+        "rules.conf:13: `chain` without a rule behind it",
     ];
-    for wanted in expected {
-        assert!(
-            shown.iter().any(|s| s.starts_with(wanted)),
-            "{wanted} is not among\n{}",
-            shown.join("\n")
-        );
+    for (shown, wanted) in shown.iter().zip(expected) {
+        assert!(shown.starts_with(wanted), "expected {wanted}, found {shown}");
     }
     assert_eq!(shown.len(), expected.len(), "{}", shown.join("\n"));
+}
+
+#[test]
+fn faults_are_told_file_by_file_as_they_were_read() {
+    let text = |text: &str| text.as_bytes().to_vec();
+    let files = Memory(BTreeMap::from([
+        ("z.conf".into(), text("SecAction \"phase:1\"\nInclude a.conf\nSecNonsense On\n")),
+        ("a.conf".into(), text("SecRule ARGS \"@rx (\" \"id:1\"\nSecNonsense On\n")),
+        ("b.conf".into(), text("SecNonsense On\n")),
+    ]));
+    let roots = ["z.conf", "b.conf"].map(Path::new);
+    let faults = Ruleset::load(&files, &roots, &Interner::default()).unwrap_err();
+    let places: Vec<_> = faults.0.iter().map(|fault| fault.at.to_string()).collect();
+    assert_eq!(places, ["z.conf:1", "z.conf:3", "a.conf:1", "a.conf:2", "b.conf:1"]);
 }
 
 #[test]

@@ -8,6 +8,7 @@ mod operate;
 mod prefilter;
 mod rule;
 mod ruleset;
+mod shared;
 mod watch;
 
 pub(crate) use macros::{CAPTURE_SLOTS, Macro, Names, Piece};
