@@ -1,10 +1,11 @@
 //! One request through the five phases.
 
-mod bodies;
 mod changes;
 mod evaluate;
 mod filter;
 mod request;
+mod request_body;
+mod response;
 mod run;
 mod sanitise;
 mod store;
