@@ -6,7 +6,7 @@ use std::{collections::BTreeMap, path::Path};
 
 use support::{Request, load, policy};
 use tidegate_waf::{
-    Cause, Connection, Interner, Memory, PolicyOptions, Ruleset, Transaction, Verdict,
+    Cause, Connection, Interner, Memory, PolicyOptions, Ruleset, Scores, Transaction, Verdict,
 };
 
 fn ids(rules: &str, request: &Request<'_>) -> Vec<u64> {
@@ -86,6 +86,19 @@ fn scores_add_up_once_for_each_value_that_matches() {
     assert_eq!(transaction.matches()[0].score, 10);
     assert_eq!(transaction.matches()[1].message, b"score 10");
     assert!(Request::get("/?a=bad").run(&policy).1.is_pass());
+}
+
+#[test]
+fn scores_have_the_names_of_the_core_rule_set_in_its_versions() {
+    let score = |inbound: &str, outbound: &str| {
+        let rules =
+            format!("SecAction \"id:1,phase:1,pass,setvar:tx.{inbound}=5,setvar:tx.{outbound}=4\"");
+        Request::get("/").run(&policy(&rules, PolicyOptions::default())).0.scores()
+    };
+    let wanted = Scores { inbound: Some(5), outbound: Some(4) };
+    assert_eq!(score("anomaly_score", "outbound_anomaly_score"), wanted);
+    assert_eq!(score("blocking_inbound_anomaly_score", "blocking_outbound_anomaly_score"), wanted);
+    assert_eq!(score("other", "another"), Scores::default());
 }
 
 #[test]
