@@ -442,13 +442,13 @@ fn the_native_layer_of_waf_policies() {
 
         [waf.clients]
         bypass = {}
-        deny = { addresses = ["192.0.2.1/24"], lists = ["abuser"], countries = ["de", "DEU"], asns = [0] }
+        deny = { addresses = ["192.0.2.1/24"], lists = ["abuser"], countries = ["de", "DEU", "UK", "uk", "EU", "XX", "xx", "XK"], asns = [0] }
         allow = { adresses = [] }
 
         [waf.requests]
         methods = ["get"]
         paths = ["api"]
-        content_types = ["json", "Text/plain", "text/html; charset=utf-8"]
+        content_types = ["json", "Text/plain", "text/html; charset=utf-8", "a/b/c"]
         crawlers = [
           { user_agent = "", domains = ["googlebot.com"] },
           { user_agent = "bingbot", domains = ["*.search.msn.com", "com"] },

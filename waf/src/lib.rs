@@ -49,7 +49,7 @@ pub use policy::{
     Exclude, ExcludeTarget, Limits, Mode, OnLimit, Policy, PolicyError, PolicyOptions,
     Prefiltering, RuleChoice, UnknownVariable,
 };
-pub use report::{Cause, Escaped, Limit, Match, MatchedValue, Verdict};
+pub use report::{Cause, Escaped, Limit, Match, MatchedValue, Scores, Verdict};
 pub use seclang::{Collection, Disk, Fault, Faults, Files, Memory, Position};
 pub use transaction::{Connection, Transaction};
 

@@ -43,6 +43,17 @@ impl Verdict {
         }
     }
 
+    /// What brought it about, unless the request goes on.
+    #[must_use]
+    pub const fn cause(&self) -> Option<Cause> {
+        match self {
+            Self::Pass => None,
+            Self::Deny { cause, .. } | Self::Drop { cause } | Self::Redirect { cause, .. } => {
+                Some(*cause)
+            }
+        }
+    }
+
     /// Whether the request goes on.
     #[must_use]
     pub const fn is_pass(&self) -> bool {
@@ -57,6 +68,15 @@ pub enum Cause {
     Rule(u64),
     /// A budget of the policy.
     Limit(Limit),
+}
+
+/// The anomaly scores of the Core Rule Set; `None` where the rules keep none.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Scores {
+    /// The request's.
+    pub inbound: Option<u64>,
+    /// The response's.
+    pub outbound: Option<u64>,
 }
 
 /// The budgets of a policy.

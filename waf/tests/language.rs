@@ -2,8 +2,12 @@
 
 mod support;
 
+use std::{collections::BTreeMap, path::Path};
+
 use support::{Request, load, policy};
-use tidegate_waf::{Cause, Connection, PolicyOptions, Transaction, Verdict};
+use tidegate_waf::{
+    Cause, Connection, Interner, Memory, PolicyOptions, Ruleset, Scores, Transaction, Verdict,
+};
 
 fn ids(rules: &str, request: &Request<'_>) -> Vec<u64> {
     request.ids(&policy(rules, PolicyOptions::default()))
@@ -32,6 +36,37 @@ fn block_means_the_default_action() {
 }
 
 #[test]
+fn a_rules_own_last_word_goes_before_the_default_action() {
+    for (default, own, wanted) in [
+        ("deny", "", Some(418)),
+        ("deny", "pass", None),
+        ("pass", "deny,block", None),
+        ("deny", "pass,block", Some(418)),
+        ("redirect:'/x'", "block", Some(302)),
+    ] {
+        let rules = format!(
+            "SecDefaultAction \"phase:1,log,{default},status:418\"\nSecAction \"id:1,phase:1,{own}\""
+        );
+        let policy = policy(&rules, PolicyOptions::default());
+        let status = Request::get("/").run(&policy).1.status();
+        assert_eq!(status, wanted, "{default} then {own}");
+    }
+    let rules = "SecAction \"id:1,phase:1,deny\"\nSecRuleUpdateActionById 1 block";
+    let policy = policy(rules, PolicyOptions::default());
+    assert!(Request::get("/").run(&policy).1.is_pass(), "without a default, `block` is `pass`");
+}
+
+#[test]
+fn transformations_of_the_default_action_come_first_unless_a_rule_says_none() {
+    let rules = "SecDefaultAction \"phase:2,pass,t:hexDecode\"\n\
+                 SecRule ARGS \"@streq abc\" \"id:1,phase:2,t:lowercase\"\n\
+                 SecRule ARGS \"@streq 414243\" \"id:2,phase:2,t:none\"\n\
+                 SecRule ARGS \"@streq ABC\" \"id:3,phase:2,chain\"\n\
+                 SecRule ARGS \"@streq ABC\"";
+    assert_eq!(ids(rules, &Request::get("/?a=414243")), [1, 2, 3]);
+}
+
+#[test]
 fn chains_need_every_link_and_setvars_happen_as_each_matches() {
     let rules = "SecRule ARGS:a \"@rx ^(.)(.)\" \"id:1,phase:2,pass,capture,chain,setvar:tx.first=%{tx.1}\"\n\
                  SecRule ARGS:b \"@streq %{tx.2}\" \"setvar:tx.both=1\"\n\
@@ -51,6 +86,19 @@ fn scores_add_up_once_for_each_value_that_matches() {
     assert_eq!(transaction.matches()[0].score, 10);
     assert_eq!(transaction.matches()[1].message, b"score 10");
     assert!(Request::get("/?a=bad").run(&policy).1.is_pass());
+}
+
+#[test]
+fn scores_have_the_names_of_the_core_rule_set_in_its_versions() {
+    let score = |inbound: &str, outbound: &str| {
+        let rules =
+            format!("SecAction \"id:1,phase:1,pass,setvar:tx.{inbound}=5,setvar:tx.{outbound}=4\"");
+        Request::get("/").run(&policy(&rules, PolicyOptions::default())).0.scores()
+    };
+    let wanted = Scores { inbound: Some(5), outbound: Some(4) };
+    assert_eq!(score("anomaly_score", "outbound_anomaly_score"), wanted);
+    assert_eq!(score("blocking_inbound_anomaly_score", "blocking_outbound_anomaly_score"), wanted);
+    assert_eq!(score("other", "another"), Scores::default());
 }
 
 #[test]
@@ -139,6 +187,25 @@ fn what_is_sanitised_appears_in_no_report() {
 }
 
 #[test]
+fn a_ninth_value_that_is_sanitised_is_not_in_the_data_either() {
+    let rules = "SecAction \"id:1,phase:1,pass,nolog,sanitiseArg:password\"\n\
+                 SecRule ARGS \"@contains secret\" \"id:2,phase:2,pass,logdata:'%{MATCHED_VAR}'\"";
+    let policy = policy(rules, PolicyOptions::default());
+    let others: String = (0..8).map(|n| format!("{n}=secret&")).collect();
+    let (transaction, _) = Request::get(&format!("/?{others}password=secret")).run(&policy);
+    assert_eq!(transaction.matches()[0].data, b"******");
+}
+
+#[test]
+fn stars_of_a_client_mask_nothing() {
+    let rules =
+        "SecRule ARGS \"@contains **\" \"id:1,phase:2,pass,logdata:'found %{MATCHED_VAR}'\"";
+    let policy = policy(rules, PolicyOptions::default());
+    let (transaction, _) = Request::get("/?a=***").run(&policy);
+    assert_eq!(transaction.matches()[0].data, b"found ***");
+}
+
+#[test]
 fn response_phases_see_heads_and_bodies() {
     let rules = "SecRule RESPONSE_STATUS \"@eq 500\" \"id:1,phase:3,pass\"\n\
                  SecRule RESPONSE_BODY \"@contains stack trace\" \"id:2,phase:4,deny\"";
@@ -162,7 +229,8 @@ fn every_fault_of_a_file_is_told_with_its_line() {
     let rules = "SecRule ARGS \"@inspectFile x\" \"id:1\"\nSecRule NOPE \"@rx (\" \"id:2,exec:/x\"\n\
                  SecRule ARGS \"@rx (\" \"id:3\"\nSecRule ARGS \"@rx a\" \"phase:1\"\nSecAction \"id:4,chain\"\n\
                  SecAction \"id:5\"\nSecAction \"id:5\"\nSecNonsense On\nSecRule ARGS \"@pmFromFile none.data\" \"id:7\"\n\
-                 SecRule ARGS \"@rx a\" \"id:8,msg:'%{NO.such}'\"\nSecAction \"id:9,chain\"";
+                 SecRule ARGS \"@rx a\" \"id:8,msg:'%{NO.such}'\"\nSecRule ARGS:/(/ \"@rx a\" \"id:9\"\n\
+                 SecRule !ARGS:a \"@rx a\" \"id:10\"\nSecAction \"id:11,chain\"";
     let faults = load(rules).unwrap_err();
     let shown: Vec<_> = faults.0.iter().map(ToString::to_string).collect();
     let expected = [
@@ -175,16 +243,28 @@ fn every_fault_of_a_file_is_told_with_its_line() {
         "rules.conf:8: unknown directive `SecNonsense`",
         "rules.conf:9: cannot read `none.data`",
         "rules.conf:10: unknown macro `%{NO.such}`",
-        "rules.conf:11: `chain` without a rule behind it",
+        "rules.conf:11: the selector's pattern cannot be compiled: ",
+        "rules.conf:12: a rule that looks at nothing",
+        "rules.conf:13: `chain` without a rule behind it",
     ];
-    for wanted in expected {
-        assert!(
-            shown.iter().any(|s| s.starts_with(wanted)),
-            "{wanted} is not among\n{}",
-            shown.join("\n")
-        );
+    for (shown, wanted) in shown.iter().zip(expected) {
+        assert!(shown.starts_with(wanted), "expected {wanted}, found {shown}");
     }
     assert_eq!(shown.len(), expected.len(), "{}", shown.join("\n"));
+}
+
+#[test]
+fn faults_are_told_file_by_file_as_they_were_read() {
+    let text = |text: &str| text.as_bytes().to_vec();
+    let files = Memory(BTreeMap::from([
+        ("z.conf".into(), text("SecAction \"phase:1\"\nInclude a.conf\nSecNonsense On\n")),
+        ("a.conf".into(), text("SecRule ARGS \"@rx (\" \"id:1\"\nSecNonsense On\n")),
+        ("b.conf".into(), text("SecNonsense On\n")),
+    ]));
+    let roots = ["z.conf", "b.conf"].map(Path::new);
+    let faults = Ruleset::load(&files, &roots, &Interner::default()).unwrap_err();
+    let places: Vec<_> = faults.0.iter().map(|fault| fault.at.to_string()).collect();
+    assert_eq!(places, ["z.conf:1", "z.conf:3", "a.conf:1", "a.conf:2", "b.conf:1"]);
 }
 
 #[test]

@@ -1,23 +1,27 @@
-mod clients;
-mod crawlers;
-mod patch;
+//! `[waf.NAME]`: a policy, with its limits. What its larger keys hold is beside it.
 
-pub use clients::{Country, WafClients};
+mod clients;
+mod country;
+mod crawlers;
+mod exclusion;
+mod patch;
+mod rules;
+
+pub use clients::WafClients;
+pub use country::Country;
 pub use crawlers::{WafCrawler, WafCrawlers};
+pub use exclusion::{RuleIds, WafExclusion};
 pub use patch::WafPatch;
+pub use rules::WafRules;
 
 use super::{PathPattern, route::method};
 use crate::{
     ByteSize,
-    document::{Node, Value},
     shape::{
-        Catalogue, Cx, Misfit, Reader, Shape, TextShape, Written, defaults, list, optional, set,
-        size, table, text, whole, words,
+        Misfit, TextShape, Written, defaults, list, optional, set, size, table, text, whole, words,
     },
 };
 use http::Method;
-use serde_json::{Value as Json, json};
-use std::{fmt, path::PathBuf};
 
 table! {
     /// `[waf.NAME]`: a policy over rules in SecLang, such as the OWASP Core Rule Set. Requests
@@ -87,21 +91,22 @@ impl Waf {
 
 fn content_type() -> TextShape<String> {
     text("a content type such as `application/json` or `image/*`", |text| {
-        let token = |part: &str| {
-            !part.is_empty()
-                && part.bytes().all(|byte| {
-                    byte.is_ascii_lowercase()
-                        || byte.is_ascii_digit()
-                        || b"!#$&^_.+-".contains(&byte)
-                })
-        };
-        let parts = text.split_once('/');
-        match parts.is_some_and(|(kind, sub)| token(kind) && (sub == "*" || token(sub))) {
-            true => Ok(text.to_owned()),
-            false if text.contains(';') => Err(Misfit::form().help("leave out the parameters")),
-            false => Err(Misfit::form()),
+        let lower = text.to_ascii_lowercase();
+        match (is_content_type(&lower), lower == text) {
+            (true, true) => Ok(lower),
+            (true, false) => Err(Misfit::form().help(format!("did you mean `{lower}`?"))),
+            _ if text.contains(';') => Err(Misfit::form().help("leave out the parameters")),
+            _ => Err(Misfit::form()),
         }
     })
+}
+
+fn is_content_type(text: &str) -> bool {
+    let is_token = |part: &str| {
+        let fits = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$&^_.+-".contains(&byte);
+        !part.is_empty() && part.bytes().all(fits)
+    };
+    text.split_once('/').is_some_and(|(kind, sub)| is_token(kind) && (sub == "*" || is_token(sub)))
 }
 
 defaults!(Waf);
@@ -148,142 +153,5 @@ words! {
         Block = "block",
         /// What is within the limit is looked at, the rest passes.
         Pass = "pass",
-    }
-}
-
-/// Where rules are.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum WafRules {
-    /// An installed OWASP Core Rule Set; docs/waf.md lists the places.
-    Crs,
-    /// A file, or files if the last part is a glob.
-    Files(PathBuf),
-}
-
-impl fmt::Display for WafRules {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Crs => f.write_str("crs"),
-            Self::Files(files) => files.display().fmt(f),
-        }
-    }
-}
-
-impl Written for WafRules {
-    fn shape() -> impl Shape<Value = Self> {
-        RulesShape
-    }
-}
-
-struct RulesShape;
-
-impl Shape for RulesShape {
-    type Value = WafRules;
-
-    fn expected(&self) -> String {
-        "`crs`, or rule files or a glob".to_owned()
-    }
-
-    fn schema(&self, catalogue: &mut Catalogue) -> Json {
-        PathBuf::shape().schema(catalogue)
-    }
-
-    fn read(&self, node: &Node, cx: &mut Cx<'_>) -> Option<WafRules> {
-        match &node.value {
-            Value::Text(word) if word == "crs" => Some(WafRules::Crs),
-            _ => PathBuf::shape().read(node, cx).map(WafRules::Files),
-        }
-    }
-}
-
-table! {
-    /// An entry of `[waf.NAME] exclusions`: rules that do not apply, or not to some values, or
-    /// not on some paths.
-    pub struct WafExclusion {
-        /// Rules by id (`942100`) or ids (`"942100-942199"`).
-        rules: Vec<RuleIds> = [] as set(RuleIds::shape()),
-        /// Rules with one of these tags, such as `attack-sqli`.
-        tags: Vec<String> = [] as set(String::shape()),
-        /// The values they leave alone, such as `ARGS:comment`, `REQUEST_COOKIES` or `ARGS:/^utm_/` (a regular expression on the name); without it the rules do not apply at all.
-        target: Option<String> as optional(target()),
-        /// Only on these paths, written as a route's `path`.
-        path: Option<PathPattern> as optional(PathPattern::shape()),
-    }
-    check = names_rules;
-}
-
-fn names_rules(_: &WafExclusion, reader: &mut Reader<'_, '_, '_>) {
-    if reader.present(&["rules", "tags", "target"]).is_empty() {
-        reader
-            .fault_at(None, "an exclusion names `rules`, `tags` or a `target`")
-            .help("leave out the route's `waf` to look at nothing");
-    }
-}
-
-fn target() -> TextShape<String> {
-    text("a variable such as `ARGS:comment` or `ARGS:/^utm_/`", |text| {
-        let (variable, name) = text.split_once(':').unwrap_or((text, "x"));
-        let is_variable = !variable.is_empty()
-            && variable.bytes().all(|b| b.is_ascii_uppercase() || b.is_ascii_digit() || b == b'_');
-        match is_variable && !name.is_empty() {
-            true => Ok(text.to_owned()),
-            false => Err(Misfit::form()),
-        }
-    })
-}
-
-/// Rules from the first to the last id, both included.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct RuleIds {
-    /// The first.
-    pub first: u64,
-    /// The last; the first, if it is one rule.
-    pub last: u64,
-}
-
-impl fmt::Display for RuleIds {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.first == self.last {
-            true => write!(f, "{}", self.first),
-            false => write!(f, "{}-{}", self.first, self.last),
-        }
-    }
-}
-
-impl Written for RuleIds {
-    fn shape() -> impl Shape<Value = Self> {
-        RuleIdsShape
-    }
-}
-
-struct RuleIdsShape;
-
-impl Shape for RuleIdsShape {
-    type Value = RuleIds;
-
-    fn expected(&self) -> String {
-        "a rule's id such as `942100`, or ids such as `\"942100-942199\"`".to_owned()
-    }
-
-    fn schema(&self, _: &mut Catalogue) -> Json {
-        json!({ "anyOf": [{ "type": "integer", "minimum": 1 }, { "type": "string" }] })
-    }
-
-    fn read(&self, node: &Node, cx: &mut Cx<'_>) -> Option<RuleIds> {
-        let ids = match &node.value {
-            Value::Integer(id) => u64::try_from(*id).ok().map(|id| (id, id)),
-            Value::Text(text) => {
-                let (first, last) = text.split_once('-').unwrap_or((text, text));
-                first.trim().parse().ok().zip(last.trim().parse().ok())
-            }
-            _ => None,
-        };
-        match ids {
-            Some((first, last)) if first > 0 && first <= last => Some(RuleIds { first, last }),
-            _ => {
-                cx.unexpected(node, &self.expected());
-                None
-            }
-        }
     }
 }

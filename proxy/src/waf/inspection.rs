@@ -145,8 +145,8 @@ impl<'s> Inspection<'s> {
     /// Notes what is known by now, and says what the client gets. Called after each part, since a
     /// client may leave before the next.
     fn settle(&self, verdict: &Verdict, observation: &mut Observation) -> Option<Refusal> {
-        let cause = cause(verdict);
-        let would = self::cause(self.transaction.would_be());
+        let cause = verdict.cause();
+        let would = self.transaction.would_be().cause();
         let outcome = match cause {
             Some(Cause::Rule(_)) => Outcome::Blocked,
             Some(Cause::Limit(_)) => Outcome::Limited,
@@ -219,15 +219,6 @@ fn most(waf: &Waf, headers: &HeaderMap) -> (Limit, usize) {
 
 fn has_body(method: &Method, status: StatusCode) -> bool {
     *method != Method::HEAD && !matches!(status.as_u16(), 100..200 | 204 | 304)
-}
-
-fn cause(verdict: &Verdict) -> Option<Cause> {
-    match verdict {
-        Verdict::Pass => None,
-        Verdict::Deny { cause, .. } | Verdict::Drop { cause } | Verdict::Redirect { cause, .. } => {
-            Some(*cause)
-        }
-    }
 }
 
 fn refusal(waf: &Waf, cause: Cause) -> Refusal {

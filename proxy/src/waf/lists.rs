@@ -69,7 +69,7 @@ fn list(
         list = %name, ranges = addresses.len(), bytes = addresses.bytes(),
         took = ?started.elapsed(), "address list read"
     );
-    if addresses.len() == 0 {
+    if addresses.is_empty() {
         // A download that was cut looks like this, and `deny` then denies nobody.
         tracing::warn!(list = %name, "the address list is empty");
     }

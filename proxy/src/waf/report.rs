@@ -47,10 +47,7 @@ impl Inspected {
         cause: Option<Cause>,
         transaction: &Transaction<'_>,
     ) -> Self {
-        let score = |name| {
-            let text = transaction.variable(name)?;
-            std::str::from_utf8(text).ok()?.parse().ok()
-        };
+        let scores = transaction.scores();
         let matches = transaction.matches();
         // `noauditlog`: no reason for a record, but part of one.
         let limits = transaction.limits_hit().to_vec();
@@ -65,10 +62,8 @@ impl Inspected {
             check: None,
             cause,
             limits,
-            // The Core Rule Set's names since 4.0, and before.
-            inbound: score("blocking_inbound_anomaly_score").or_else(|| score("anomaly_score")),
-            outbound: score("blocking_outbound_anomaly_score")
-                .or_else(|| score("outbound_anomaly_score")),
+            inbound: scores.inbound,
+            outbound: scores.outbound,
             ids: matches.iter().map(|found| found.id).collect(),
             matches: matches.iter().take(AUDITED).cloned().collect(),
             audited,

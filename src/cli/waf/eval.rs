@@ -189,23 +189,14 @@ struct Report {
 }
 
 fn report(transaction: &Transaction<'_>) -> Report {
-    let score = |name| {
-        let text = transaction.variable(name)?;
-        std::str::from_utf8(text).ok()?.parse::<u64>().ok()
-    };
-    let score = score("blocking_inbound_anomaly_score").or_else(|| score("anomaly_score"));
+    let score = transaction.scores().inbound;
     let stands = transaction.verdict();
     let (word, verdict) = match (stands, transaction.would_be()) {
         (Verdict::Pass, Verdict::Pass) => ("passed", stands),
         (Verdict::Pass, would) => ("detected", would),
         (blocked, _) => ("blocked", blocked),
     };
-    let cause = match verdict {
-        Verdict::Pass => None,
-        Verdict::Deny { cause, .. } | Verdict::Drop { cause } | Verdict::Redirect { cause, .. } => {
-            Some(cause)
-        }
-    };
+    let cause = verdict.cause();
     let (by, why) = match cause {
         None => (Value::Null, String::new()),
         Some(Cause::Rule(id)) => (json!({ "rule": id }), format!(" by rule {id}")),
@@ -215,7 +206,7 @@ fn report(transaction: &Transaction<'_>) -> Report {
     };
     let shown = score.map_or(String::new(), |score| format!(", score {score}"));
     Report {
-        verdict: json!({ "outcome": word, "status": cause.map(|&cause| tidegate_proxy::waf_status(cause)), "by": by }),
+        verdict: json!({ "outcome": word, "status": cause.map(tidegate_proxy::waf_status), "by": by }),
         score,
         rules: transaction.matches().iter().map(rule).collect(),
         told: format!("{word}{why}{shown}"),

@@ -220,11 +220,12 @@ impl<'a> Rule<'a> {
     fn new(rule: &'a Value) -> Option<Self> {
         let id = rule["id"].as_u64()?;
         let values = rule["values"].as_array()?.iter();
+        // Where and how a patch applies, not what it refuses.
+        let is_place = |name: &str| {
+            PATCHES.contains(&id) && matches!(name, "REQUEST_FILENAME" | "REQUEST_METHOD")
+        };
         let looked_at = |name: &&str| {
-            !name.starts_with("TX")
-                && !name.starts_with("MATCHED_")
-                // Where and how a patch applies, not what it refuses.
-                && !(PATCHES.contains(&id) && matches!(*name, "REQUEST_FILENAME" | "REQUEST_METHOD"))
+            !name.starts_with("TX") && !name.starts_with("MATCHED_") && !is_place(name)
         };
         let variables: Vec<_> =
             values.filter_map(|value| value["variable"].as_str()).filter(looked_at).collect();

@@ -75,7 +75,8 @@ impl Entries {
                 Said::Nothing => {}
                 Said::Fault(what) => fault(index + 1, what),
                 Said::Entry(_) if self.len() >= self.most => {
-                    fault(index + 1, format!("more than {} entries", self.most));
+                    let most = self.most;
+                    fault(index + 1, format!("more than {most} entries: raise `max_entries`"));
                     break;
                 }
                 Said::Entry(Listed::V4(span)) => self.v4.push(span),
@@ -104,5 +105,18 @@ impl Entries {
     #[cfg(test)]
     pub(super) fn push_v4(&mut self, span: Span<u32>) {
         self.v4.push(span);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn too_many_entries_name_the_key_to_raise() {
+        let mut entries = Entries::new(2);
+        let text = b"192.0.2.1\n192.0.2.2\n# a comment\n192.0.2.3\n192.0.2.4\n";
+        let faults = entries.read(Path::new("l"), text, 0).unwrap_err();
+        assert_eq!(faults.to_string(), "l:4: more than 2 entries: raise `max_entries`");
     }
 }

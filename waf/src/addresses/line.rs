@@ -4,6 +4,7 @@
 use super::{
     NEVER, Until,
     address::{self, Listed, Range, number},
+    flaw,
     time::{bounded, moment},
 };
 use crate::seclang::show;
@@ -30,9 +31,6 @@ pub(super) struct Lines {
 /// First columns of tables whose first line names the columns.
 const HEADERS: [&str; 8] =
     ["ip", "ip_address", "ipaddress", "ip address", "address", "cidr", "network", "start"];
-
-const FORMS: &str = "expected an address, a network such as `192.0.2.0/24` or a range such as \
-                     `192.0.2.1-192.0.2.9`";
 
 impl Lines {
     pub(super) const fn new(modified: u64) -> Self {
@@ -95,7 +93,10 @@ impl Lines {
         };
         match range {
             Some(range) => entry(range, until, line),
-            None => fault("expected an address, a network or a range after the set's name", line),
+            None => {
+                let expected = "expected an address, a network or a range after the set's name";
+                fault(flaw::of(member).unwrap_or(expected), line)
+            }
         }
     }
 
@@ -110,37 +111,33 @@ impl Lines {
 
 /// Lines that begin with an address, or with a name and `:`.
 fn plain(line: &[u8]) -> Said {
-    match addressed(line) {
-        Ok(said) => said,
+    addressed(line)
         // The name may be anything, also something that begins like an address.
-        Err(what) => peer_guardian(line).unwrap_or(Said::Fault(what)),
-    }
+        .or_else(|| peer_guardian(line))
+        .unwrap_or_else(|| Said::Fault(flaw::of_line(line)))
 }
 
-fn addressed(line: &[u8]) -> Result<Said, String> {
-    let wrong = || format!("{FORMS}, found `{}`", show(line));
-    let (field, rest) = field(line).ok_or_else(wrong)?;
-    let Some(range) = Range::parse(field) else {
-        // `192.0.2.1-192.0.2.9` in one word.
-        return Err(wrong());
-    };
+/// `None` for what is no such line.
+fn addressed(line: &[u8]) -> Option<Said> {
+    let (field, rest) = field(line)?;
+    let range = Range::parse(field)?;
     let spaced = rest.first().is_some_and(u8::is_ascii_whitespace);
     let tabbed = rest.first() == Some(&b'\t');
     let rest = rest.trim_ascii_start();
     if rest.is_empty() || is_comment(rest) {
-        return Ok(entry(range, NEVER, line));
+        return Some(entry(range, NEVER, line));
     }
     match rest[0] {
-        b'-' => to(field, &rest[1..], line).ok_or_else(wrong),
-        b',' => Ok(entry(range, NEVER, line)),
-        _ if tabbed => tabulated(field, range, rest, line),
-        _ if spaced => expiring(range, rest, line).ok_or_else(|| host_or_else(line)),
-        _ => Err(wrong()),
+        b'-' => to(field, &rest[1..], line),
+        b',' => Some(entry(range, NEVER, line)),
+        _ if tabbed => Some(tabulated(field, range, rest, line)),
+        _ if spaced => expiring(range, rest, line),
+        _ => None,
     }
 }
 
 /// The first word or column, without its quotes, and what follows it.
-fn field(line: &[u8]) -> Option<(&[u8], &[u8])> {
+pub(super) fn field(line: &[u8]) -> Option<(&[u8], &[u8])> {
     if let Some(quoted) = line.strip_prefix(b"\"") {
         let end = memchr::memchr(b'"', quoted)?;
         return Some((quoted[..end].trim_ascii(), &quoted[end + 1..]));
@@ -171,13 +168,13 @@ fn to(first: &[u8], rest: &[u8], line: &[u8]) -> Option<Said> {
 
 /// DShield: first address, last address, length of the prefix, and more. In any other table only
 /// the first column counts.
-fn tabulated(field: &[u8], range: Range, rest: &[u8], line: &[u8]) -> Result<Said, String> {
+fn tabulated(field: &[u8], range: Range, rest: &[u8], line: &[u8]) -> Said {
     let mut columns = rest.split(|&byte| byte == b'\t').map(<[u8]>::trim_ascii);
     let second = columns.next().unwrap_or_default();
     if address::parse(second).is_none() {
         return match Range::parse(second) {
-            None => Ok(entry(range, NEVER, line)),
-            Some(_) => Err(format!("two networks on a line: `{}`", show(line))),
+            None => entry(range, NEVER, line),
+            Some(_) => fault("two networks on a line", line),
         };
     }
     let network = || {
@@ -185,11 +182,8 @@ fn tabulated(field: &[u8], range: Range, rest: &[u8], line: &[u8]) -> Result<Sai
         Range::parse(format!("{}/{prefix}", std::str::from_utf8(field).ok()?).as_bytes())
     };
     match (between(field, second), { network }()) {
-        (Some(range), Some(network)) if range == network => Ok(entry(range, NEVER, line)),
-        _ => Err(format!(
-            "two addresses that are no network: write a range as `a-b`, found `{}`",
-            show(line)
-        )),
+        (Some(range), Some(network)) if range == network => entry(range, NEVER, line),
+        _ => fault("two addresses that are no network: write a range as `a-b`", line),
     }
 }
 
@@ -220,15 +214,6 @@ fn number_of_seconds(text: &[u8]) -> Option<Until> {
     digits.then(|| bounded(text.parse().unwrap_or(i64::MAX)))?
 }
 
-fn host_or_else(line: &[u8]) -> String {
-    match word(line).0 {
-        b"0.0.0.0" | b"127.0.0.1" | b"::1" | b"::" => {
-            format!("a list of host names is no list of addresses: `{}`", show(line))
-        }
-        _ => format!("{FORMS}, found `{}`", show(line)),
-    }
-}
-
 /// P2P: `a name:192.0.2.1-192.0.2.9`; the name may hold colons.
 fn peer_guardian(line: &[u8]) -> Option<Said> {
     let range = &line[memchr::memrchr(b':', line)? + 1..];
@@ -241,9 +226,13 @@ fn peer_guardian(line: &[u8]) -> Option<Said> {
 fn nginx(rest: &[u8]) -> Said {
     let end = memchr::memchr(b';', rest);
     let behind = end.map_or(&b""[..], |at| rest[at + 1..].trim_ascii_start());
-    match end.and_then(|at| Range::parse(rest[..at].trim_ascii())) {
+    let member = end.map_or(&b""[..], |at| rest[..at].trim_ascii());
+    match Range::parse(member) {
         Some(range) if behind.is_empty() || is_comment(behind) => entry(range, NEVER, rest),
-        _ => fault("expected `deny`, an address or a network, and `;`", rest),
+        _ => {
+            let expected = "expected `deny`, an address or a network, and `;`";
+            fault(flaw::of(member).unwrap_or(expected), rest)
+        }
     }
 }
 
@@ -270,7 +259,7 @@ fn between(first: &[u8], last: &[u8]) -> Option<Range> {
 
 fn entry(range: Range, until: Until, line: &[u8]) -> Said {
     match range.is_everybody() {
-        true => fault("this is every address there is", line),
+        true => fault("this is every address there is: leave out the list or use `allow`", line),
         false => Said::Entry(range.until(until)),
     }
 }
@@ -291,7 +280,7 @@ fn is_header(line: &[u8]) -> bool {
 }
 
 /// The first word, and what follows the white space behind it.
-fn word(text: &[u8]) -> (&[u8], &[u8]) {
+pub(super) fn word(text: &[u8]) -> (&[u8], &[u8]) {
     let end = text.iter().position(u8::is_ascii_whitespace).unwrap_or(text.len());
     (&text[..end], text[end..].trim_ascii_start())
 }
@@ -420,10 +409,21 @@ mod tests {
             ("127.0.0.1 localhost", "host names"),
             ("192.0.2.1 some words", "expected an address"),
             ("example.com", "expected an address"),
-            ("192.0.2.1/33", "expected an address"),
-            ("192.0.2.9-192.0.2.1", "expected an address"),
-            ("192.0.2.1-2001:db8::1", "expected an address"),
-            ("0.0.0.0/0", "every address"),
+            ("192.0.2.1/33", "at most 32"),
+            ("2001:db8::/129 # x", "at most 128"),
+            ("010.0.0.1", "octal"),
+            ("192.0.02.0/24", "octal"),
+            ("192.0.2.9-192.0.2.1", "ends before it begins"),
+            ("2001:db8::9 - 2001:db8::1", "ends before it begins"),
+            ("192.0.2.01-192.0.2.9", "octal"),
+            ("192.0.2.1-2001:db8::1", "one family"),
+            ("192.0.2.1:80", "no ports"),
+            ("[2001:db8::1]:80", "no ports"),
+            ("192.0.2.1:80-192.0.2.9:80", "no ports"),
+            ("deny 192.0.2.1:80;", "no ports"),
+            ("add bad 192.0.2.1/33", "at most 32"),
+            ("192.0.2.256", "expected an address"),
+            ("0.0.0.0/0", "leave out the list or use `allow`"),
             ("::/0", "every address"),
             ("192.0.2.1 192.0.2.9", "expected an address"),
             ("192.0.2.1\t192.0.2.9\t24", "two addresses"),

@@ -1,3 +1,6 @@
+//! What addresses are looked up in: the ranges of each family, sorted, and for long lists of IPv4
+//! an index that leads to a few of them.
+
 use super::{Entries, merge::merged, ranges::Ranges};
 use std::net::IpAddr;
 

@@ -20,6 +20,7 @@
 
 mod address;
 mod entries;
+mod flaw;
 mod line;
 mod list;
 mod merge;

@@ -1,6 +1,6 @@
 //! Compiles drafts, collecting every fault.
 
-use std::{collections::HashMap, sync::Arc};
+use std::sync::Arc;
 
 use super::{
     draft::{self, Draft, DraftLink, Drafts, Item},
@@ -9,70 +9,39 @@ use super::{
     operate::{self, Context},
     prefilter::Prefilter,
     rule::{Change, ChangeOp, Disposition, Link, Rule},
-    ruleset::{Atom, Ruleset, Step},
-    watch::{Exclusion, Pick, Watch},
+    ruleset::{Ruleset, Step},
+    shared::Shared,
+    watch::{Exclusion, Watch},
 };
 use crate::{
     interner::Interner,
-    operator::{Need, Operator},
+    operator::Operator,
     seclang::{
-        Action, Collection, Control, Disruption, Fault, Faults, Files, Located, Position, SetVar,
-        SetVarOp, Setting,
+        self, Action, Collection, Disruption, Fault, Faults, Files, Position, Read, SetVar,
+        SetVarOp, Setting, Template,
     },
     transform::Transformation,
 };
 
-/// Compiles `directives`; `faults` are those the reader found.
-pub(super) fn build(
-    files: &dyn Files,
-    directives: Vec<Located>,
-    faults: Vec<Fault>,
-    interner: &Interner,
-) -> Result<Ruleset, Faults> {
-    let Drafts { items, settings, notices, faults: more } = draft::collect(directives);
+/// Compiles what was read.
+pub(super) fn build(files: &dyn Files, read: Read, interner: &Interner) -> Result<Ruleset, Faults> {
+    let Drafts { items, settings, mut notices, mut faults } = draft::collect(read.directives);
+    faults.extend(read.faults);
     let mut builder = Builder {
         files,
         interner,
         names: Names::new(),
-        chains: vec![Box::default()],
-        atoms: Vec::new(),
-        atom_ids: HashMap::new(),
-        groups: Vec::new(),
-        group_ids: HashMap::new(),
-        needs: Vec::new(),
-        filters: HashMap::new(),
-        notices,
+        shared: Shared::new(),
+        notices: Vec::new(),
         faults,
         pending: Vec::new(),
     };
-    builder.faults.extend(more);
-    let mut rules = Vec::new();
-    let mut phases: [Vec<Step>; 5] = Default::default();
-    for item in items {
-        match item {
-            Item::Marker(name) => {
-                for phase in &mut phases {
-                    phase.push(Step::Marker(name.clone()));
-                }
-            }
-            Item::Rule(draft) => {
-                let index = rules.len();
-                let rule = builder.rule(&draft, index);
-                phases[rule.phase].push(Step::Rule(index as u32));
-                rules.push(rule);
-            }
-        }
-    }
-    for (rule, link, controls) in std::mem::take(&mut builder.pending) {
-        let at = rules[rule].at.clone();
-        match finish::effects(&controls, &rules, interner) {
-            Ok(effects) => rules[rule].links[link].effects = effects,
-            Err(what) => builder.fault(&at, what),
-        }
-    }
-    let prefilter = Prefilter::new(std::mem::take(&mut builder.needs));
-    if !builder.faults.is_empty() {
-        return Err(Faults(builder.faults));
+    let (rules, phases) = builder.rules(items);
+    let Builder { names, shared, notices: more, mut faults, .. } = builder;
+    let prefilter = Prefilter::new(shared.needs);
+    if !faults.is_empty() {
+        seclang::sort(&mut faults, &read.files);
+        return Err(Faults(faults));
     }
     let prefilter = prefilter.map_err(|what| {
         let at = rules
@@ -80,21 +49,23 @@ pub(super) fn build(
             .map_or(Position { file: std::path::Path::new("").into(), line: 0 }, |r| r.at.clone());
         Faults(vec![Fault::new(&at, format!("the prefilter cannot be built: {what}"))])
     })?;
+    notices.extend(more);
+    seclang::sort(&mut notices, &read.files);
     let mut ruleset = Ruleset {
         rules,
         phases,
-        chains: builder.chains,
-        atoms: builder.atoms,
-        groups: builder.groups,
+        chains: shared.chains,
+        atoms: shared.atoms,
+        groups: shared.groups,
         prefilter,
-        names: builder.names,
+        names,
         separator: b'&',
         response_types: [&b"text/plain"[..], b"text/html", b"text/xml"]
             .map(<[u8]>::to_vec)
             .to_vec(),
         web_app_id: Vec::new(),
         components: Vec::new(),
-        notices: builder.notices,
+        notices,
     };
     for setting in settings {
         apply(&mut ruleset, setting);
@@ -124,14 +95,7 @@ struct Builder<'a> {
     files: &'a dyn Files,
     interner: &'a Interner,
     names: Names,
-    chains: Vec<Box<[Transformation]>>,
-    atoms: Vec<Atom>,
-    atom_ids: HashMap<String, u32>,
-    groups: Vec<Box<[u32]>>,
-    group_ids: HashMap<Vec<u32>, u32>,
-    needs: Vec<Need>,
-    /// Bits by the address of the shared pattern or phrase set.
-    filters: HashMap<usize, u32>,
+    shared: Shared,
     notices: Vec<Fault>,
     faults: Vec<Fault>,
     pending: Vec<Pending>,
@@ -142,30 +106,39 @@ impl Builder<'_> {
         self.faults.push(Fault::new(at, what));
     }
 
+    /// The rules, and for each phase their order.
+    fn rules(&mut self, items: Vec<Item>) -> (Vec<Rule>, [Vec<Step>; 5]) {
+        let mut rules = Vec::new();
+        let mut phases: [Vec<Step>; 5] = Default::default();
+        for item in items {
+            match item {
+                Item::Marker(name) => {
+                    for phase in &mut phases {
+                        phase.push(Step::Marker(name.clone()));
+                    }
+                }
+                Item::Rule(draft) => {
+                    let index = rules.len();
+                    let rule = self.rule(&draft, index);
+                    phases[rule.phase].push(Step::Rule(index as u32));
+                    rules.push(rule);
+                }
+            }
+        }
+        for (rule, link, controls) in std::mem::take(&mut self.pending) {
+            let at = rules[rule].at.clone();
+            match finish::effects(&controls, &rules, self.interner) {
+                Ok(effects) => rules[rule].links[link].effects = effects,
+                Err(what) => self.fault(&at, what),
+            }
+        }
+        (rules, phases)
+    }
+
     fn rule(&mut self, draft: &Draft, index: usize) -> Rule {
-        let mut rule = Rule {
-            id: draft.id,
-            at: draft.at.clone(),
-            phase: usize::from(draft.phase - 1),
-            message: None,
-            log_data: None,
-            severity: None,
-            tags: Vec::new(),
-            version: None,
-            revision: None,
-            log: true,
-            audit: true,
-            disposition: Disposition::Pass,
-            status: None,
-            skip: 0,
-            skip_after: None,
-            sanitise: Vec::new(),
-            paranoia: None,
-            links: Vec::new(),
-        };
-        let actions = &draft.links[0].actions;
-        let mut default = Disruption::Pass;
-        for (position, action) in actions.iter().enumerate() {
+        let mut rule = Rule::new(draft.id, &draft.at, usize::from(draft.phase - 1));
+        let mut disruption = &Disruption::Block;
+        for action in &draft.links[0].actions {
             match action {
                 Action::Message(message) => {
                     rule.message = Some(Macro::new(message, &mut self.names))
@@ -187,19 +160,16 @@ impl Builder<'_> {
                 Action::Skip(count) => rule.skip = *count,
                 Action::SkipAfter(marker) => rule.skip_after = Some(marker.clone()),
                 Action::Sanitise(what) => rule.sanitise.push(what.clone()),
-                Action::Disruptive(Disruption::Block) => {
-                    rule.disposition = self.disposition(&default)
-                }
-                Action::Disruptive(disruption) => {
-                    // The default action's comes first: `block` behind it means that one.
-                    if position < actions.len() && default == Disruption::Pass {
-                        default = disruption.clone();
-                    }
-                    rule.disposition = self.disposition(disruption);
-                }
+                Action::Disruptive(own) => disruption = own,
                 _ => {}
             }
         }
+        // The last one said counts. A rule that says none has the default one as well, as the
+        // reference manual and ModSecurity 2 have it; version 3 lets such a rule pass.
+        rule.disposition = self.disposition(match disruption {
+            Disruption::Block => &draft.default,
+            own => own,
+        });
         for (at, link) in draft.links.iter().enumerate() {
             let link = self.link(link, index, at);
             rule.links.push(link);
@@ -222,7 +192,7 @@ impl Builder<'_> {
         let mut capture = false;
         let mut multi_match = false;
         let mut changes = Vec::new();
-        let mut controls: Vec<Control> = Vec::new();
+        let mut controls = Vec::new();
         for action in &draft.actions {
             match action {
                 Action::Transform(None) => chain.clear(),
@@ -231,20 +201,7 @@ impl Builder<'_> {
                 Action::MultiMatch => multi_match = true,
                 Action::SetVar(set) | Action::SetEnv(set) => changes.push(self.change(set)),
                 Action::Init(collection, key) => {
-                    // Its values last for one transaction; only the key can be asked for.
-                    let name = Macro::text(b"key");
-                    let op = ChangeOp::Set(Macro::new(key, &mut self.names));
-                    changes.push(Change {
-                        collection: *collection,
-                        slot: None,
-                        name,
-                        op,
-                        scores: false,
-                    });
-                    self.notices.push(Fault::new(
-                        &draft.at,
-                        format!("values of `{}` last for one request", collection.name()),
-                    ));
+                    changes.push(self.key(*collection, key, &draft.at));
                 }
                 Action::Control(control) => controls.push(control.clone()),
                 _ => {}
@@ -254,26 +211,9 @@ impl Builder<'_> {
             self.pending.push((rule, index, controls));
         }
         let (watches, exclusions) = self.targets(draft);
-        let mut filter = None;
-        let operator = draft.operator.as_ref().and_then(|text| {
-            let mut context =
-                Context { files: self.files, interner: self.interner, names: &mut self.names };
-            match operate::compile(text, &draft.at, &mut context) {
-                Ok((operator, notice)) => {
-                    self.notices.extend(notice.map(|what| Fault::new(&draft.at, what)));
-                    if !text.negated {
-                        filter = self.filter(&operator);
-                    }
-                    Some(Arc::new(operator))
-                }
-                Err(what) => {
-                    self.fault(&draft.at, what);
-                    None
-                }
-            }
-        });
-        let chain = self.chain(chain);
-        let group = filter.and_then(|_| self.group(&watches, chain, multi_match));
+        let (operator, filter) = self.operator(draft);
+        let chain = self.shared.chain(chain);
+        let group = filter.and_then(|_| self.shared.group(&watches, chain, multi_match));
         Link {
             watches: watches.into(),
             exclusions: exclusions.into(),
@@ -289,7 +229,29 @@ impl Builder<'_> {
         }
     }
 
+    /// The operator, and its bit in the prefilter.
+    fn operator(&mut self, draft: &DraftLink) -> (Option<Arc<Operator>>, Option<u32>) {
+        let Some(text) = &draft.operator else { return (None, None) };
+        let mut context =
+            Context { files: self.files, interner: self.interner, names: &mut self.names };
+        match operate::compile(text, &draft.at, &mut context) {
+            Ok((operator, notice)) => {
+                self.notices.extend(notice.map(|what| Fault::new(&draft.at, what)));
+                // What is negated matches values that the prefilter rules out.
+                let filter = if text.negated { None } else { self.shared.filter(&operator) };
+                (Some(Arc::new(operator)), filter)
+            }
+            Err(what) => {
+                self.fault(&draft.at, what);
+                (None, None)
+            }
+        }
+    }
+
     fn targets(&mut self, draft: &DraftLink) -> (Vec<Watch>, Vec<Exclusion>) {
+        if draft.operator.is_some() && draft.targets.iter().all(|target| target.exclude) {
+            self.fault(&draft.at, "a rule that looks at nothing");
+        }
         let (mut watches, mut exclusions) = (Vec::new(), Vec::new());
         for target in &draft.targets {
             let result = if target.exclude {
@@ -301,10 +263,20 @@ impl Builder<'_> {
                 self.fault(&draft.at, format!("the selector's pattern cannot be compiled: {what}"));
             }
         }
-        if watches.is_empty() && draft.operator.is_some() {
-            self.fault(&draft.at, "a rule that looks at nothing");
-        }
         (watches, exclusions)
+    }
+
+    /// `initcol`: a collection's values last for one transaction; only its key can be asked for.
+    fn key(&mut self, collection: Collection, key: &Template, at: &Position) -> Change {
+        let name = collection.name();
+        self.notices.push(Fault::new(at, format!("values of `{name}` last for one request")));
+        Change {
+            collection,
+            slot: None,
+            name: Macro::text(b"key"),
+            op: ChangeOp::Set(Macro::new(key, &mut self.names)),
+            scores: false,
+        }
     }
 
     fn change(&mut self, set: &SetVar) -> Change {
@@ -323,74 +295,6 @@ impl Builder<'_> {
             SetVarOp::Subtract(value) => ChangeOp::Subtract(Macro::new(value, names)),
         };
         Change { collection: set.collection, slot, name: Macro::new(&set.name, names), op, scores }
-    }
-
-    fn chain(&mut self, chain: Vec<Transformation>) -> u32 {
-        let known = self.chains.iter().position(|known| **known == *chain);
-        known.unwrap_or_else(|| {
-            self.chains.push(chain.into());
-            self.chains.len() - 1
-        }) as u32
-    }
-
-    /// The prefilter's bit for patterns and phrase sets that need something.
-    fn filter(&mut self, operator: &Operator) -> Option<u32> {
-        let (address, need) = match operator {
-            Operator::Pattern(pattern) => (Arc::as_ptr(pattern) as usize, pattern.need().clone()),
-            Operator::Phrases(phrases) => (
-                Arc::as_ptr(phrases) as usize,
-                Need {
-                    literals: phrases.phrases().iter().map(|p| p.to_ascii_lowercase()).collect(),
-                    sets: Vec::new(),
-                    length: phrases.phrases().iter().map(Vec::len).min().unwrap_or(0),
-                },
-            ),
-            _ => return None,
-        };
-        if need == Need::default() {
-            return None;
-        }
-        Some(*self.filters.entry(address).or_insert_with(|| {
-            self.needs.push(need);
-            self.needs.len() as u32 - 1
-        }))
-    }
-
-    /// The group of values a link looks at; `None` if rules may change them meanwhile.
-    fn group(&mut self, watches: &[Watch], chain: u32, stages: bool) -> Option<u32> {
-        if watches.iter().any(|watch| watch.count || watch.collection.is_volatile()) {
-            return None;
-        }
-        let mut atoms: Vec<u32> = watches
-            .iter()
-            .map(|watch| {
-                let key = match &watch.pick {
-                    Pick::Matching(pattern) => {
-                        format!(
-                            "{:?}/{:p}/{chain}/{stages}",
-                            watch.collection,
-                            Arc::as_ptr(pattern)
-                        )
-                    }
-                    pick => format!("{:?}/{pick:?}/{chain}/{stages}", watch.collection),
-                };
-                *self.atom_ids.entry(key).or_insert_with(|| {
-                    self.atoms.push(Atom {
-                        collection: watch.collection,
-                        pick: watch.pick.clone(),
-                        chain,
-                        stages,
-                    });
-                    self.atoms.len() as u32 - 1
-                })
-            })
-            .collect();
-        atoms.sort_unstable();
-        atoms.dedup();
-        Some(*self.group_ids.entry(atoms.clone()).or_insert_with(|| {
-            self.groups.push(atoms.into());
-            self.groups.len() as u32 - 1
-        }))
     }
 }
 

@@ -12,6 +12,8 @@ pub(super) struct Draft {
     pub(super) id: u64,
     pub(super) at: Position,
     pub(super) phase: u8,
+    /// What `block` means here, and a rule that says nothing: the `SecDefaultAction` before it.
+    pub(super) default: Disruption,
     pub(super) links: Vec<DraftLink>,
 }
 
@@ -147,7 +149,8 @@ impl Collector {
             self.fault(&at, "a rule without `id`");
             // Its chain is still read, so that one fault does not become several.
             if chained {
-                self.open = Some(Draft { id: 0, at, phase, links: vec![link] });
+                let default = Disruption::Pass;
+                self.open = Some(Draft { id: 0, at, phase, default, links: vec![link] });
             }
             return;
         };
@@ -158,11 +161,18 @@ impl Collector {
             self.seen.insert(id, at.clone());
         }
         let mut actions = self.defaults.get(&phase).cloned().unwrap_or_default();
-        actions.retain(|a| !matches!(a, Action::Phase(_)));
-        // `block` means the default; what else disrupts replaces it.
+        let mut default = Disruption::Pass;
+        actions.retain(|action| match action {
+            Action::Disruptive(Disruption::Block) | Action::Phase(_) => false,
+            Action::Disruptive(disruption) => {
+                default = disruption.clone();
+                false
+            }
+            _ => true,
+        });
         actions.append(&mut link.actions);
         link.actions = actions;
-        self.finish_or_open(Draft { id, at, phase, links: vec![link] }, chained);
+        self.finish_or_open(Draft { id, at, phase, default, links: vec![link] }, chained);
     }
 
     fn chained(&mut self, mut draft: Draft, mut link: DraftLink) {

@@ -8,6 +8,7 @@ mod operate;
 mod prefilter;
 mod rule;
 mod ruleset;
+mod shared;
 mod watch;
 
 pub(crate) use macros::{CAPTURE_SLOTS, Macro, Names, Piece};
@@ -15,4 +16,4 @@ pub(crate) use prefilter::Prefilter;
 pub(crate) use rule::{Change, ChangeOp, Disposition, Effect, Link, Rule, RuleBits};
 pub use ruleset::Ruleset;
 pub(crate) use ruleset::{Atom, Step};
-pub(crate) use watch::{Exclusion, Pick};
+pub(crate) use watch::{Exclusion, Pick, Watch};

@@ -24,27 +24,10 @@ pub(super) fn compile(
 ) -> Result<(Operator, Option<&'static str>), String> {
     let argument = text.argument.as_slice();
     let operator = match text.name {
-        OperatorName::Rx => {
-            let template = Template::parse(argument);
-            // `%{` in a pattern is a macro only if it names one.
-            match template {
-                Ok(template) if template.literal().is_none() => {
-                    Operator::PatternOf(Macro::new(&template, context.names))
-                }
-                _ => Operator::Pattern(
-                    context
-                        .interner
-                        .pattern(argument, false)
-                        .map_err(|what| format!("the pattern cannot be compiled: {what}"))?,
-                ),
-            }
-        }
+        OperatorName::Rx => pattern(argument, context)?,
         OperatorName::Pm => Operator::Phrases(context.interner.phrases(from_argument(argument)?)?),
         OperatorName::PmFromFile => {
-            let mut phrases = Vec::new();
-            for name in names(argument)? {
-                phrases.extend(from_file(&data(name, at, context)?));
-            }
+            let phrases = lines(argument, at, context)?;
             if phrases.is_empty() {
                 return Err("no phrase in the file".to_owned());
             }
@@ -64,15 +47,7 @@ pub(super) fn compile(
         OperatorName::Le => number_test(NumberTest::Le, argument, context)?,
         OperatorName::Lt => number_test(NumberTest::Lt, argument, context)?,
         OperatorName::IpMatch => networks(argument)?,
-        OperatorName::IpMatchFromFile => {
-            let mut all = Vec::new();
-            for name in names(argument)? {
-                for line in from_file(&data(name, at, context)?) {
-                    all.push(line);
-                }
-            }
-            networks(&all.join(&b','))?
-        }
+        OperatorName::IpMatchFromFile => networks(&lines(argument, at, context)?.join(&b','))?,
         OperatorName::ValidateByteRange => Operator::ByteRange(
             ByteSet::parse_ranges(argument)
                 .ok_or("expected ranges of bytes such as `32-126`".to_owned())?,
@@ -92,6 +67,17 @@ pub(super) fn compile(
         }
     };
     Ok((operator, None))
+}
+
+fn pattern(argument: &[u8], context: &mut Context<'_>) -> Result<Operator, String> {
+    // `%{` in a pattern is a macro only if it names one.
+    if let Ok(template) = Template::parse(argument)
+        && template.literal().is_none()
+    {
+        return Ok(Operator::PatternOf(Macro::new(&template, context.names)));
+    }
+    let pattern = context.interner.pattern(argument, false);
+    pattern.map(Operator::Pattern).map_err(|what| format!("the pattern cannot be compiled: {what}"))
 }
 
 fn text_test(
@@ -136,6 +122,15 @@ fn names(argument: &[u8]) -> Result<Vec<&str>, String> {
     let text = std::str::from_utf8(argument).map_err(|_| "a path that is not UTF-8".to_owned())?;
     let names: Vec<_> = text.split_ascii_whitespace().collect();
     if names.is_empty() { Err("no file is named".to_owned()) } else { Ok(names) }
+}
+
+/// The lines of data files, without comments.
+fn lines(argument: &[u8], at: &Position, context: &Context<'_>) -> Result<Vec<Vec<u8>>, String> {
+    let mut lines = Vec::new();
+    for name in names(argument)? {
+        lines.extend(from_file(&data(name, at, context)?));
+    }
+    Ok(lines)
 }
 
 fn data(name: &str, at: &Position, context: &Context<'_>) -> Result<Vec<u8>, String> {

@@ -37,6 +37,30 @@ pub(crate) struct Rule {
 }
 
 impl Rule {
+    /// A rule that says nothing but who it is.
+    pub(crate) fn new(id: u64, at: &Position, phase: usize) -> Self {
+        Self {
+            id,
+            at: at.clone(),
+            phase,
+            message: None,
+            log_data: None,
+            severity: None,
+            tags: Vec::new(),
+            version: None,
+            revision: None,
+            log: true,
+            audit: true,
+            disposition: Disposition::Pass,
+            status: None,
+            skip: 0,
+            skip_after: None,
+            sanitise: Vec::new(),
+            paranoia: None,
+            links: Vec::new(),
+        }
+    }
+
     pub(crate) fn has_tag(&self, tag: &[u8]) -> bool {
         self.tags.iter().any(|t| t.literal() == Some(tag))
     }

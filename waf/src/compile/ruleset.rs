@@ -57,8 +57,7 @@ impl Ruleset {
         roots: &[&Path],
         interner: &Interner,
     ) -> Result<Arc<Self>, Faults> {
-        let (directives, faults) = seclang::read(files, roots);
-        build::build(files, directives, faults, interner).map(Arc::new)
+        build::build(files, seclang::read(files, roots), interner).map(Arc::new)
     }
 
     /// What was read and has no effect, because the policy decides it or nothing answers it.

@@ -22,7 +22,7 @@ pub(crate) struct Watch {
 #[derive(Clone, Debug)]
 pub(crate) enum Pick {
     All,
-    /// Of this lower-case name.
+    /// Of this name, whatever the case.
     Named(Box<[u8]>),
     /// The `TX` variable of this slot.
     Slot(u32),

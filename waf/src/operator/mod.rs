@@ -67,7 +67,7 @@ pub(crate) enum NumberTest {
     Lt,
 }
 
-/// The places of a value an operator found, for `capture`.
+/// What an operator is given to test.
 pub(crate) struct Search<'a> {
     /// The value.
     pub(crate) text: &'a [u8],

@@ -183,19 +183,9 @@ impl Action {
             "block" => Self::Disruptive(Disruption::Block),
             "deny" => Self::Disruptive(Disruption::Deny),
             "drop" => Self::Disruptive(Disruption::Drop),
-            "allow" => Self::Disruptive(Disruption::Allow(match value {
-                None => Allow::All,
-                Some(b"phase") => Allow::Phase,
-                Some(b"request") => Allow::Request,
-                Some(other) => return Err(format!("unknown `allow:{}`", show(other))),
-            })),
+            "allow" => Self::Disruptive(Disruption::Allow(allow(value)?)),
             "redirect" => Self::Disruptive(Disruption::Redirect(template()?)),
-            "status" => Self::Status(
-                u16::try_from(number(needed()?)?)
-                    .ok()
-                    .filter(|status| (100..1000).contains(status))
-                    .ok_or("a status has three digits")?,
-            ),
+            "status" => Self::Status(status(needed()?)?),
             "log" => Self::Log(true),
             "nolog" => Self::Log(false),
             "auditlog" => Self::AuditLog(true),
@@ -212,22 +202,16 @@ impl Action {
                 Self::Expire
             }
             "setenv" => {
-                let text = needed()?;
-                let at =
-                    text.iter().position(|&b| b == b'=').ok_or("`setenv` needs `name=value`")?;
+                let (name, value) = pair(needed()?).ok_or("`setenv` needs `name=value`")?;
                 Self::SetEnv(SetVar {
                     collection: Collection::Env,
-                    name: Template::parse(&text[..at])?,
-                    op: SetVarOp::Set(Template::parse(&text[at + 1..])?),
+                    name: Template::parse(name)?,
+                    op: SetVarOp::Set(Template::parse(value)?),
                 })
             }
             "initcol" => {
-                let text = needed()?;
-                let at = text
-                    .iter()
-                    .position(|&b| b == b'=')
-                    .ok_or("`initcol` needs `collection=key`")?;
-                Self::Init(keyed(&text[..at])?, Template::parse(&text[at + 1..])?)
+                let (name, key) = pair(needed()?).ok_or("`initcol` needs `collection=key`")?;
+                Self::Init(keyed(name)?, Template::parse(key)?)
             }
             "setsid" => Self::Init(Collection::Session, template()?),
             "setuid" => Self::Init(Collection::User, template()?),
@@ -283,6 +267,28 @@ fn split(text: &[u8]) -> Result<Parts<'_>, String> {
     let quoted = text[end + 1..].trim_ascii_start().first() == Some(&b'\'');
     let value = if quoted { value } else { value.trim_ascii().to_vec() };
     Ok((name, Some(value), text.get(at + 1..).unwrap_or_default().trim_ascii_start()))
+}
+
+/// What stands before and behind the first `=`.
+fn pair(text: &[u8]) -> Option<(&[u8], &[u8])> {
+    let at = text.iter().position(|&b| b == b'=')?;
+    Some((&text[..at], &text[at + 1..]))
+}
+
+fn allow(value: Option<&[u8]>) -> Result<Allow, String> {
+    match value {
+        None => Ok(Allow::All),
+        Some(b"phase") => Ok(Allow::Phase),
+        Some(b"request") => Ok(Allow::Request),
+        Some(other) => Err(format!("unknown `allow:{}`", show(other))),
+    }
+}
+
+fn status(text: &[u8]) -> Result<u16, String> {
+    u16::try_from(number(text)?)
+        .ok()
+        .filter(|status| (100..1000).contains(status))
+        .ok_or_else(|| "a status has three digits".to_owned())
 }
 
 fn number(text: &[u8]) -> Result<u64, String> {
@@ -382,12 +388,9 @@ fn top_level_equals(text: &[u8]) -> Option<usize> {
 }
 
 fn control(text: &[u8]) -> Result<Control, String> {
-    let at = text
-        .iter()
-        .position(|&b| b == b'=')
-        .ok_or_else(|| format!("`ctl:{}` needs a value", show(text)))?;
-    let name = String::from_utf8_lossy(text[..at].trim_ascii()).to_ascii_lowercase();
-    let value = text[at + 1..].trim_ascii();
+    let (name, value) = pair(text).ok_or_else(|| format!("`ctl:{}` needs a value", show(text)))?;
+    let name = String::from_utf8_lossy(name.trim_ascii()).to_ascii_lowercase();
+    let value = value.trim_ascii();
     let target = || {
         let at = value
             .iter()

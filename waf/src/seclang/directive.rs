@@ -99,38 +99,47 @@ impl Directive {
             "secruleremovebymsg" => Self::Remove(TagOrId::Message(one()?)),
             "include" => Self::Include(one()?, false),
             "includeoptional" => Self::Include(one()?, true),
-            "secargumentseparator" => match one()?.as_slice() {
-                [separator] => Self::Setting(Setting::ArgumentSeparator(*separator)),
-                other => {
-                    return Err(vec![format!("expected one character, found `{}`", show(other))]);
-                }
-            },
-            "secresponsebodymimetype" => Self::Setting(Setting::ResponseTypes(
-                arguments
-                    .iter()
-                    .flat_map(|argument| argument.split(u8::is_ascii_whitespace))
-                    .filter(|kind| !kind.is_empty())
-                    .map(<[u8]>::to_ascii_lowercase)
-                    .collect(),
-            )),
+            "secargumentseparator" => {
+                Self::Setting(Setting::ArgumentSeparator(character(&one()?).map_err(plain)?))
+            }
+            "secresponsebodymimetype" => Self::Setting(Setting::ResponseTypes(types(arguments))),
             "secresponsebodymimetypesclear" => Self::Setting(Setting::NoResponseTypes),
             "seccomponentsignature" => Self::Setting(Setting::Component(one()?)),
             "secwebappid" => Self::Setting(Setting::WebAppId(one()?)),
-            lower => match setting::kind(lower) {
-                Some(setting::Kind::Overridden) if arguments.is_empty() => {
-                    return Err(vec![format!("`{name}` needs an argument")]);
-                }
-                Some(setting::Kind::Overridden) => {
-                    let value = arguments.iter().map(|a| show(a)).collect::<Vec<_>>().join(" ");
-                    Self::Overridden(format!("`{name} {value}` has no effect: the policy decides"))
-                }
-                Some(setting::Kind::Unsupported) => {
-                    return Err(vec![format!("unsupported directive `{name}`")]);
-                }
-                None => return Err(vec![format!("unknown directive `{}`", show(name.as_bytes()))]),
-            },
+            _ => Self::Overridden(overridden(&name, arguments).map_err(plain)?),
         })
     }
+}
+
+/// A directive that the policy overrides; of all others that are left none is known.
+fn overridden(name: &str, arguments: &[Vec<u8>]) -> Result<String, String> {
+    match setting::kind(&name.to_ascii_lowercase()) {
+        Some(setting::Kind::Overridden) if arguments.is_empty() => {
+            Err(format!("`{name}` needs an argument"))
+        }
+        Some(setting::Kind::Overridden) => {
+            let value = arguments.iter().map(|a| show(a)).collect::<Vec<_>>().join(" ");
+            Ok(format!("`{name} {value}` has no effect: the policy decides"))
+        }
+        Some(setting::Kind::Unsupported) => Err(format!("unsupported directive `{name}`")),
+        None => Err(format!("unknown directive `{}`", show(name.as_bytes()))),
+    }
+}
+
+fn character(text: &[u8]) -> Result<u8, String> {
+    match text {
+        [character] => Ok(*character),
+        other => Err(format!("expected one character, found `{}`", show(other))),
+    }
+}
+
+fn types(arguments: &[Vec<u8>]) -> Vec<Vec<u8>> {
+    arguments
+        .iter()
+        .flat_map(|argument| argument.split(u8::is_ascii_whitespace))
+        .filter(|kind| !kind.is_empty())
+        .map(<[u8]>::to_ascii_lowercase)
+        .collect()
 }
 
 fn rule(arguments: &[Vec<u8>]) -> Result<RuleText, Vec<String>> {

@@ -1,6 +1,6 @@
 //! What is wrong with a rule file, and where.
 
-use std::{fmt, path::Path, sync::Arc};
+use std::{collections::HashMap, fmt, path::Path, sync::Arc};
 
 /// A line of a rule file.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -33,7 +33,7 @@ impl Fault {
     }
 }
 
-/// Every fault of one load, in file order.
+/// Every fault of one load: file by file as they were read, line by line.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub struct Faults(pub Vec<Fault>);
 
@@ -47,6 +47,13 @@ impl fmt::Display for Faults {
         }
         Ok(())
     }
+}
+
+/// Sorts by file, in the order of `files`, and by line.
+pub(crate) fn sort(faults: &mut [Fault], files: &[Arc<Path>]) {
+    let order: HashMap<&Path, usize> =
+        files.iter().enumerate().rev().map(|(at, file)| (&**file, at)).collect();
+    faults.sort_by_key(|fault| (order.get(&*fault.at.file).copied(), fault.at.line));
 }
 
 /// Text of a rule file for a message: lossy UTF-8, cut to a length that fits a line.

@@ -91,19 +91,28 @@ impl Files for Memory {
     }
 }
 
+/// What was read.
+#[derive(Debug, Default)]
+pub(crate) struct Read {
+    /// The directives of all readable lines, even when there are faults, so that the compiler can
+    /// add its own to the list.
+    pub(crate) directives: Vec<Located>,
+    pub(crate) faults: Vec<Fault>,
+    /// The files, in the order they were opened; one that is included twice is here twice.
+    pub(crate) files: Vec<Arc<Path>>,
+}
+
 /// Collects directives and faults while it follows includes.
 pub(super) struct Reader<'f> {
     files: &'f dyn Files,
-    found: Vec<Located>,
-    faults: Vec<Fault>,
+    read: Read,
     open: Vec<PathBuf>,
-    count: usize,
     bytes: usize,
 }
 
 impl<'f> Reader<'f> {
     pub(super) fn new(files: &'f dyn Files) -> Self {
-        Self { files, found: Vec::new(), faults: Vec::new(), open: Vec::new(), count: 0, bytes: 0 }
+        Self { files, read: Read::default(), open: Vec::new(), bytes: 0 }
     }
 
     pub(super) fn root(&mut self, path: &Path) {
@@ -111,16 +120,17 @@ impl<'f> Reader<'f> {
         self.file(path, &at);
     }
 
-    pub(super) fn finish(self) -> (Vec<Located>, Vec<Fault>) {
-        (self.found, self.faults)
+    pub(super) fn finish(self) -> Read {
+        self.read
     }
 
     fn file(&mut self, path: &Path, from: &Position) {
         if self.open.iter().any(|open| open == path) {
             return self.fault(from, format!("`{}` includes itself", path.display()));
         }
-        self.count += 1;
-        if self.open.len() >= DEPTH || self.count > FILES {
+        let file: Arc<Path> = path.into();
+        self.read.files.push(Arc::clone(&file));
+        if self.open.len() >= DEPTH || self.read.files.len() > FILES {
             return self.fault(
                 from,
                 format!("more than {FILES} files, or includes more than {DEPTH} deep"),
@@ -137,7 +147,6 @@ impl<'f> Reader<'f> {
             return self.fault(from, format!("more than {} MiB of rule files", BYTES >> 20));
         }
         self.open.push(path.to_owned());
-        let file: Arc<Path> = path.into();
         for line in lexer::lines(&text) {
             match line {
                 Ok(line) => {
@@ -146,7 +155,7 @@ impl<'f> Reader<'f> {
                         Ok(Directive::Include(pattern, optional)) => {
                             self.include(&pattern, optional, &at)
                         }
-                        Ok(directive) => self.found.push(Located { at, directive }),
+                        Ok(directive) => self.read.directives.push(Located { at, directive }),
                         Err(wrong) => {
                             for what in wrong {
                                 self.fault(&at, what);
@@ -187,7 +196,7 @@ impl<'f> Reader<'f> {
     }
 
     fn fault(&mut self, at: &Position, what: String) {
-        self.faults.push(Fault::new(at, what));
+        self.read.faults.push(Fault::new(at, what));
     }
 }
 
@@ -270,10 +279,10 @@ mod tests {
             ("/r/rules/b.conf", "SecMarker B\n"),
             ("/r/rules/a.conf", "SecMarker A\nInclude ../main.conf\n"),
         ]);
-        let (found, faults) = super::super::read(&files, &[Path::new("/r/main.conf")]);
-        let markers: Vec<_> = found.iter().map(|l| l.at.to_string()).collect();
+        let read = super::super::read(&files, &[Path::new("/r/main.conf")]);
+        let markers: Vec<_> = read.directives.iter().map(|l| l.at.to_string()).collect();
         assert_eq!(markers, ["/r/rules/a.conf:1", "/r/rules/b.conf:1"]);
-        let faults: Vec<_> = faults.iter().map(ToString::to_string).collect();
+        let faults: Vec<_> = read.faults.iter().map(ToString::to_string).collect();
         assert_eq!(faults.len(), 3, "{faults:?}");
         assert!(
             faults[1].starts_with("/r/main.conf:3: cannot read `/r/gone.conf`"),
@@ -286,8 +295,8 @@ mod tests {
     #[test]
     fn a_file_that_includes_itself_is_a_fault() {
         let files = memory(&[("/a.conf", "Include /a.conf\n")]);
-        let (_, faults) = super::super::read(&files, &[Path::new("/a.conf")]);
-        assert_eq!(faults[0].to_string(), "/a.conf:1: `/a.conf` includes itself");
+        let read = super::super::read(&files, &[Path::new("/a.conf")]);
+        assert_eq!(read.faults[0].to_string(), "/a.conf:1: `/a.conf` includes itself");
     }
 
     #[test]

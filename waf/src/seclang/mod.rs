@@ -21,10 +21,10 @@ pub(crate) use action::{
     Access, Action, Allow, Bodies, Control, Disruption, Sanitise, SetVar, SetVarOp, Switch,
 };
 pub(crate) use directive::{Directive, Located, TagOrId};
-pub(crate) use fault::show;
 pub use fault::{Fault, Faults, Position};
-pub(crate) use include::beside;
+pub(crate) use fault::{show, sort};
 pub use include::{Disk, Files, Memory};
+pub(crate) use include::{Read, beside};
 pub(crate) use operator::{OperatorName, OperatorText};
 pub(crate) use setting::Setting;
 pub use target::Collection;
@@ -34,10 +34,7 @@ pub(crate) use template::{Part, Template};
 use std::path::Path;
 
 /// Reads `roots` in their order, with everything they include.
-///
-/// The directives of all readable lines come back even when there are faults, so that the
-/// compiler can add its own to the list.
-pub(crate) fn read(files: &dyn Files, roots: &[&Path]) -> (Vec<Located>, Vec<Fault>) {
+pub(crate) fn read(files: &dyn Files, roots: &[&Path]) -> Read {
     let mut reader = include::Reader::new(files);
     for root in roots {
         reader.root(root);

@@ -6,7 +6,7 @@ use super::{
     texts::{Span, Text},
 };
 use crate::{
-    compile::{Exclusion, Link, Rule},
+    compile::{Exclusion, Link, Rule, Watch},
     operator::{Found, Operator, Search, Trace},
     report::MatchedValue,
     seclang::Collection,
@@ -16,7 +16,10 @@ use crate::{
 #[derive(Debug, Default)]
 pub(super) struct Progress {
     pub(super) values: Vec<MatchedValue>,
+    /// Whether more values matched than those in `values`.
     pub(super) more: bool,
+    /// Whether any value that matched is to be sanitised, also one past those in `values`.
+    pub(super) masked: bool,
     pub(super) score: i64,
 }
 
@@ -47,15 +50,9 @@ impl Transaction<'_> {
             progress.score += self.change(&link.changes, rule);
             return true;
         };
-        let mut expected = true;
-        if let (Some(bit), Some(group)) = (link.filter, link.group)
-            && self.filtering
-            && !self.group_allows(group, bit)
-        {
-            if !self.checking {
-                return false;
-            }
-            expected = false;
+        let expected = self.is_expected(link);
+        if !expected && !self.checking {
+            return false;
         }
         let expanded;
         let argument = match operator.argument() {
@@ -83,20 +80,7 @@ impl Transaction<'_> {
         let mut test =
             Test { rule, index, link, operator, argument, expected, trace: Trace::default() };
         for watch in &*link.watches {
-            let mut values = std::mem::take(&mut self.values);
-            values.clear();
-            self.store.values(
-                &self.texts,
-                &self.policy.rules.names,
-                watch.collection,
-                &watch.pick,
-                &mut values,
-            );
-            if watch.count {
-                let span = self.texts.push(values.len().to_string().as_bytes());
-                values.clear();
-                values.push(Value { name: Label::None, span, text: None });
-            }
+            let values = self.watched(watch);
             for value in &values {
                 if self.is_spent() {
                     break;
@@ -109,6 +93,28 @@ impl Transaction<'_> {
             self.values = values;
         }
         matched
+    }
+
+    /// Whether the prefilter thinks that some value may match.
+    fn is_expected(&mut self, link: &Link) -> bool {
+        match (link.filter, link.group) {
+            (Some(bit), Some(group)) if self.filtering => self.group_allows(group, bit),
+            _ => true,
+        }
+    }
+
+    /// The values to look at, in the buffer that is kept for them.
+    fn watched(&mut self, watch: &Watch) -> Vec<Value> {
+        let mut values = std::mem::take(&mut self.values);
+        values.clear();
+        let names = &self.policy.rules.names;
+        self.store.values(&self.texts, names, watch.collection, &watch.pick, &mut values);
+        if watch.count {
+            let span = self.texts.push(values.len().to_string().as_bytes());
+            values.clear();
+            values.push(Value { name: Label::None, span, text: None });
+        }
+        values
     }
 
     fn is_excluded(&self, test: &Test<'_>, collection: Collection, value: Value) -> bool {
@@ -252,11 +258,12 @@ impl Transaction<'_> {
         let name = self.full_name(collection, count, value.name);
         self.store.matched = Some((name, span));
         self.store.all_matched.push((name, span));
+        let masked = test.rule.log && self.is_sanitised(test.rule, collection, value);
+        progress.masked |= masked;
         if progress.values.len() == VALUES {
             progress.more = true;
         } else if test.rule.log {
             let bytes = self.texts.bytes(span);
-            let masked = self.is_sanitised(test.rule, collection, value);
             let shown = &bytes[..bytes.len().min(VALUE_BYTES)];
             progress.values.push(MatchedValue {
                 variable: self.texts.bytes(name).to_vec(),

@@ -1,10 +1,11 @@
 //! One request through the five phases.
 
-mod bodies;
 mod changes;
 mod evaluate;
 mod filter;
 mod request;
+mod request_body;
+mod response;
 mod run;
 mod sanitise;
 mod store;
@@ -18,7 +19,7 @@ use std::{
 use crate::{
     compile::{Exclusion, RuleBits},
     policy::{Policy, Prefiltering},
-    report::{Limit, Match, Verdict},
+    report::{Limit, Match, Scores, Verdict},
     seclang::{Allow, Bodies, Collection, Sanitise, Switch},
 };
 use store::{Store, Value};
@@ -252,7 +253,19 @@ impl<'p> Transaction<'p> {
         self.work + self.texts.work
     }
 
-    /// A `TX` variable, for reports such as the anomaly scores.
+    /// The anomaly scores so far.
+    #[must_use]
+    pub fn scores(&self) -> Scores {
+        let score = |name| std::str::from_utf8(self.variable(name)?).ok()?.parse().ok();
+        // The Core Rule Set's names since 4.0, and before.
+        Scores {
+            inbound: score("blocking_inbound_anomaly_score").or_else(|| score("anomaly_score")),
+            outbound: score("blocking_outbound_anomaly_score")
+                .or_else(|| score("outbound_anomaly_score")),
+        }
+    }
+
+    /// A `TX` variable.
     #[must_use]
     pub fn variable(&self, name: &str) -> Option<&[u8]> {
         let slot = self.policy.rules.names.find(name.to_ascii_lowercase().as_bytes());

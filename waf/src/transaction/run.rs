@@ -219,9 +219,7 @@ impl Transaction<'_> {
         };
         let message = expand(self, &rule.message);
         let mut data = expand(self, &rule.log_data);
-        if rule.sanitise.contains(&Sanitise::Matched)
-            || progress.values.iter().any(MatchedValueExt::is_masked)
-        {
+        if rule.sanitise.contains(&Sanitise::Matched) || progress.masked {
             data.fill(b'*');
         }
         let tags = rule.tags.iter().map(|tag| self.expand(tag, rule)).collect();
@@ -239,15 +237,5 @@ impl Transaction<'_> {
             more: progress.more,
             at: rule.at.clone(),
         });
-    }
-}
-
-trait MatchedValueExt {
-    fn is_masked(&self) -> bool;
-}
-
-impl MatchedValueExt for crate::report::MatchedValue {
-    fn is_masked(&self) -> bool {
-        !self.value.is_empty() && self.value.iter().all(|&b| b == b'*')
     }
 }

@@ -1,9 +1,11 @@
+//! `bypass`, `deny` and `allow`: clients by where they come from.
+
+use super::Country;
 use crate::{
     Name,
-    shape::{Misfit, Reader, Shape, TextShape, Written, reference, set, table, text, whole},
+    shape::{Reader, Written, reference, set, table, whole},
 };
 use ipnet::IpNet;
-use std::fmt;
 
 table! {
     /// Clients that `[waf.NAME]` treats alike: those that one of the keys names.
@@ -31,48 +33,4 @@ fn names_somebody(clients: &WafClients, reader: &mut Reader<'_, '_, '_>) {
             .fault_at(None, "this names no client")
             .help("list `addresses`, `lists`, `countries` or `asns`, or remove it");
     }
-}
-
-/// A country: two letters of ISO 3166-1.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Country([u8; 2]);
-
-impl Country {
-    /// A country by its two capital letters.
-    pub const fn try_new(code: [u8; 2]) -> Option<Self> {
-        match code[0].is_ascii_uppercase() && code[1].is_ascii_uppercase() {
-            true => Some(Self(code)),
-            false => None,
-        }
-    }
-
-    /// The two letters.
-    pub const fn code(self) -> [u8; 2] {
-        self.0
-    }
-}
-
-impl fmt::Display for Country {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}{}", char::from(self.0[0]), char::from(self.0[1]))
-    }
-}
-
-impl Written for Country {
-    fn shape() -> impl Shape<Value = Self> {
-        country()
-    }
-}
-
-fn country() -> TextShape<Country> {
-    text("a country code of ISO 3166 such as `DE`", |text| {
-        let code = text.as_bytes().try_into().map_err(|_| Misfit::form())?;
-        Country::try_new(code).ok_or_else(|| {
-            let upper = text.to_ascii_uppercase();
-            match upper.bytes().all(|byte| byte.is_ascii_uppercase()) {
-                true => Misfit::form().help(format!("did you mean `{upper}`?")),
-                false => Misfit::form(),
-            }
-        })
-    })
 }

@@ -1,3 +1,5 @@
+//! `crawlers`: who has to be whom it says.
+
 use crate::{
     HostPattern,
     document::{Node, Value},

@@ -1,4 +1,6 @@
-use super::super::route::method;
+//! `patches`: rules for one fault of a service, written as configuration.
+
+use super::{super::route::method, exclusion};
 use crate::{
     Name, PathPattern,
     shape::{Misfit, Reader, TextShape, Written, optional, set, table, text, whole},
@@ -31,19 +33,13 @@ fn has_one_test(_: &WafPatch, reader: &mut Reader<'_, '_, '_>) {
     reader.one_of(&["matches", "unless", "longer_than"]);
 }
 
-/// A variable of the rule language, perhaps with a name or a pattern of names. What could end it
-/// in a rule is refused.
+/// A target as exclusions have it, without what could end it in a rule.
 fn target() -> TextShape<String> {
     text("a variable such as `ARGS:user` or `REQUEST_HEADERS:/^x-/`", |text| {
-        let (variable, name) = text.split_once(':').unwrap_or((text, "x"));
-        let is_variable = variable.starts_with(|first: char| first.is_ascii_uppercase())
-            && variable.bytes().all(|b| b.is_ascii_uppercase() || b.is_ascii_digit() || b == b'_');
-        if !is_variable || name.is_empty() {
-            return Err(Misfit::form());
-        }
+        let target = exclusion::target().parse(text)?;
         let fits = |byte| matches!(byte, b'!'..=b'~') && !b"\"'|,\\".contains(&byte);
-        match name.bytes().all(fits) {
-            true => Ok(text.to_owned()),
+        match target.bytes().all(fits) {
+            true => Ok(target),
             false => {
                 Err(Misfit::because("a target holds no white space, quotes, `|`, `,` or `\\`")
                     .help("name the values by a pattern such as `ARGS:/^a.b$/`"))
