@@ -97,7 +97,7 @@ fn faults_name_the_file_that_holds_the_value_in_force() {
     /b.toml:3:9: server.drain: expected a duration such as `2s`, found `always`
     3 | drain = 'always'
       |         ^^^^^^^^
-    /b.toml:4:1: server.typo: unknown key; known here: `connections`, `drain`, `rate_limit_keys`, `workers`
+    /b.toml:4:1: server.typo: unknown key; known here: `connections`, `drain`, `held_bodies`, `rate_limit_keys`, `workers`
     4 | typo = *
       | ^^^^
     ");

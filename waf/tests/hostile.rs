@@ -219,11 +219,15 @@ fn names_of_json_are_bounded_by_what_a_body_without_files_may_be() {
 
 #[test]
 fn cookies_are_counted() {
-    let policy =
-        policy("SecRule REQUEST_COOKIES \"@streq x\" \"id:1,phase:1,deny\"", PolicyOptions::default());
+    let policy = policy(
+        "SecRule REQUEST_COOKIES \"@streq x\" \"id:1,phase:1,deny\"",
+        PolicyOptions::default(),
+    );
     let cause = |count: usize| {
         let cookies = vec!["a=b"; count].join(";");
-        match Request { headers: &[("Cookie", &cookies)], ..Request::get("/") }.run(&policy).1 {
+        let headers = [("Cookie", &*cookies)];
+        let request = Request { headers: &headers, ..Request::get("/") };
+        match request.run(&policy).1 {
             Verdict::Deny { cause, .. } => Some(cause),
             _ => None,
         }

@@ -37,6 +37,10 @@ fn has_one_test(_: &WafPatch, reader: &mut Reader<'_, '_, '_>) {
 fn target() -> TextShape<String> {
     text("a variable such as `ARGS:user` or `REQUEST_HEADERS:/^x-/`", |text| {
         let target = exclusion::target().parse(text)?;
+        if target.starts_with("RESPONSE_") {
+            return Err(Misfit::because("a patch looks at requests")
+                .help("write a rule of phase 3 or 4 in a file of `rules`"));
+        }
         let fits = |byte| matches!(byte, b'!'..=b'~') && !b"\"'|,\\".contains(&byte);
         match target.bytes().all(fits) {
             true => Ok(target),
