@@ -22,6 +22,9 @@ EOF
 missing_packages=()
 require() { has "$1" || missing_packages+=("$2"); }
 
+# require_file FILE PACKAGE: for packages without a program.
+require_file() { [ -e "$1" ] || missing_packages+=("$2"); }
+
 install_missing() {
     [ ${#missing_packages[@]} -gt 0 ] || return 0
     local packages
