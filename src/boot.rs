@@ -6,6 +6,7 @@ use crate::{
     handover::{self, Denied, Inheritance, Takeover},
     logging,
     process::{self, WorkerSlots},
+    sealing,
 };
 use anyhow::{Context, anyhow};
 use std::{
@@ -176,7 +177,8 @@ async fn serve(
     for notice in notices {
         tracing::warn!("{notice}");
     }
-    let store: Arc<dyn Store> = Arc::new(sqlite.clone());
+    let sealed = sealing::open(&sqlite, &config.control).await?;
+    let store: Arc<dyn Store> = Arc::new(sealed.clone());
     let salt = salt(&*store).await?;
     let options = tidegate_certs::Options::new(Arc::clone(&store), registry.clone(), node.clone());
     let certs = Certs::open(options).await?;
@@ -216,6 +218,7 @@ async fn serve(
 
     let (stop, stopped) = watch::channel(false);
     let (leader, is_leader) = watch::channel(false);
+    background.spawn(sealing::seal_all(sealed, sqlite.clone(), is_leader.clone()));
     background.spawn({
         let (certs, stopped) = (certs.clone(), stopped.clone());
         async move { certs.maintain(is_leader, stopped).await }

@@ -9,6 +9,7 @@ mod edge;
 mod handover;
 mod logging;
 mod process;
+mod sealing;
 
 use clap::Parser;
 use std::process::ExitCode;

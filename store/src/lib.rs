@@ -8,10 +8,12 @@
 
 mod limits;
 mod notice;
+mod sealed;
 mod sqlite;
 
 pub use limits::{MAX_KEY, MAX_OPS, MAX_VALUE, MAX_WATCHES};
 pub use notice::Notice;
+pub use sealed::{KeyRing, Sealed};
 pub use sqlite::Sqlite;
 
 use async_trait::async_trait;
@@ -180,6 +182,16 @@ pub enum StoreError {
     Forgotten {
         /// Where the watch was to start.
         from: u64,
+    },
+    /// A value is sealed with a key that was not given.
+    #[error(
+        "`{key}` is encrypted with the key {id}, which is not among `control.encryption_keys`: add it behind the one in use"
+    )]
+    Sealed {
+        /// The entry.
+        key: String,
+        /// The beginning of the SHA-256 of the key it needs, in hexadecimal.
+        id: String,
     },
     /// More than [`MAX_WATCHES`] watches.
     #[error("{MAX_WATCHES} watches are open already; close one")]

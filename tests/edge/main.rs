@@ -28,6 +28,7 @@ mod proxying;
 mod reload;
 mod rig;
 mod routing;
+mod sealed;
 mod smuggling;
 mod soak;
 mod streaming;

@@ -137,6 +137,16 @@ impl Api {
             .collect()
     }
 
+    /// Waits until the samples come to `count`: a request is counted when it is over, which its
+    /// client knows first.
+    pub async fn counted(&self, name: &str, labels: &[&str], count: f64) {
+        let what = format!("{count} of {name} {labels:?}");
+        eventually(&what, || async {
+            (self.metric_sum(name, labels).await == count).then_some(())
+        })
+        .await;
+    }
+
     /// The sum of a metric's samples whose labels contain all of `labels`, such as
     /// `route="app"`.
     pub async fn metric_sum(&self, name: &str, labels: &[&str]) -> f64 {

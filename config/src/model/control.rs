@@ -1,4 +1,7 @@
-use crate::shape::{Misfit, Shape, Written, defaults, table, text};
+use crate::{
+    Secret,
+    shape::{Misfit, Shape, TextShape, Written, defaults, list, table, text},
+};
 use std::{fmt, net::SocketAddr, path::PathBuf};
 
 table! {
@@ -12,6 +15,8 @@ table! {
         probes: Option<SocketAddr>,
         /// The state directory. Default `/var/lib/tidegate`.
         state: PathBuf = "/var/lib/tidegate",
+        /// Keys that encrypt the state at rest, each of 64 hexadecimal digits (`openssl rand -hex 32`): the first encrypts, all of them decrypt. Default: the state is written in the clear, readable by its owner only.
+        encryption_keys: Vec<Secret> = [] as list(encryption_key()),
     }
 }
 
@@ -47,4 +52,15 @@ impl Written for ControlAddress {
             None => text.parse().map(Self::Tcp).map_err(|_| Misfit::form()),
         })
     }
+}
+
+fn encryption_key() -> TextShape<Secret> {
+    text("a key of 64 hexadecimal digits", |text| {
+        let is_key = text.len() == 64 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
+        match is_key {
+            true => Ok(Secret::new(text)),
+            false => Err(Misfit::form().help("make one with `openssl rand -hex 32`")),
+        }
+    })
+    .secret()
 }

@@ -10,6 +10,8 @@ use tokio::sync::oneshot;
 pub(super) enum Kind {
     Read,
     Write,
+    /// Does nothing itself; answered when the log is in the database.
+    Checkpoint,
     /// The last one: answered when everything is on disk and copied.
     Close,
 }

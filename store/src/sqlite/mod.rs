@@ -70,6 +70,15 @@ impl Sqlite {
         let _ = self.call(Kind::Close, |_, _| Ok(())).await;
     }
 
+    /// Writes the log of the database into it and empties the log, so that values that were
+    /// replaced are on the disk no more.
+    ///
+    /// # Errors
+    /// Those of the disk.
+    pub async fn checkpoint(&self) -> Result<(), StoreError> {
+        self.call(Kind::Checkpoint, |_, _| Ok(())).await
+    }
+
     async fn call<T, F>(&self, kind: Kind, run: F) -> Result<T, StoreError>
     where
         T: Send + 'static,

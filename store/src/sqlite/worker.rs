@@ -122,10 +122,16 @@ impl Worker {
             match (job.kind(), &failed) {
                 (Kind::Close, _) => closing = Some(job),
                 (_, Some(error)) => job.answer(Err(again(error))),
+                (Kind::Checkpoint, None) => job.answer(self.checkpoint()),
                 (_, None) => job.answer(outcome),
             }
         }
         closing
+    }
+
+    fn checkpoint(&self) -> Result<(), StoreError> {
+        let done = self.conn.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()));
+        done.map_err(|error| self.fault(true, &error))
     }
 
     /// Runs one call, so that its failure undoes only what it did itself.

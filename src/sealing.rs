@@ -1,0 +1,36 @@
+//! The state encrypted at rest, with `control.encryption_keys`.
+
+use std::sync::Arc;
+use tidegate_config::Control;
+use tidegate_store::{KeyRing, Sealed, Sqlite, StoreError};
+use tokio::sync::watch;
+
+/// The store whose values are encrypted if there is a key.
+pub(crate) async fn open(store: &Sqlite, control: &Control) -> Result<Sealed, StoreError> {
+    // Their form was checked with the document.
+    let keys = control.encryption_keys.iter().filter_map(|key| {
+        let mut bytes = [0; 32];
+        hex::decode_to_slice(key.reveal(), &mut bytes).ok().map(|()| bytes)
+    });
+    Sealed::open(Arc::new(store.clone()), KeyRing::new(keys)).await
+}
+
+/// Encrypts what was written before there was a key, or with an older one, as soon as this
+/// process leads: a predecessor may not have the key.
+pub(crate) async fn seal_all(sealed: Sealed, store: Sqlite, mut is_leader: watch::Receiver<bool>) {
+    if is_leader.wait_for(|is_leader| *is_leader).await.is_err() {
+        return;
+    }
+    let sealed = match sealed.seal_all().await {
+        Ok(0) => return,
+        // What was in the clear is gone from the log of the database, too.
+        Ok(count) => store.checkpoint().await.map(|()| count),
+        Err(error) => Err(error),
+    };
+    match sealed {
+        Ok(count) => tracing::info!(count, "entries of the state are encrypted now"),
+        Err(error) => {
+            tracing::error!(%error, "not all of the state is encrypted; tried again at the next start");
+        }
+    }
+}
