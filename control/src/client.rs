@@ -212,22 +212,34 @@ impl Client {
 
     /// Makes a call and reads the JSON it answers.
     pub async fn call<T: DeserializeOwned>(&self, call: Call) -> Result<Answer<T>, ClientError> {
+        let (status, etag, body) = self.answer(call).await?;
+        let content =
+            serde_json::from_slice(&body).map_err(|error| self.foreign(status, &error))?;
+        Ok(Answer { etag, content })
+    }
+
+    /// Makes a call and reads the text it answers.
+    pub async fn text(&self, call: Call) -> Result<String, ClientError> {
+        let (status, _, body) = self.answer(call).await?;
+        String::from_utf8(body.into()).map_err(|error| self.foreign(status, &error))
+    }
+
+    /// What a call that succeeds answers.
+    async fn answer(&self, call: Call) -> Result<(StatusCode, Option<String>, Bytes), ClientError> {
         let request = self.request(call)?;
         let (status, etag, body) = tokio::time::timeout(CALL, self.exchange(request))
             .await
             .unwrap_or_else(|_| Err(self.timeout(CALL)))?;
-        let foreign = |error: serde_json::Error| ClientError::Foreign {
-            target: self.target.clone(),
-            status,
-            cause: error.to_string(),
-        };
         if status.is_success() {
-            let content = serde_json::from_slice(&body).map_err(foreign)?;
-            Ok(Answer { etag, content })
-        } else {
-            let problem = serde_json::from_slice(&body).map_err(foreign)?;
-            Err(ClientError::Problem(Box::new(problem)))
+            return Ok((status, etag, body));
         }
+        let problem =
+            serde_json::from_slice(&body).map_err(|error| self.foreign(status, &error))?;
+        Err(ClientError::Problem(Box::new(problem)))
+    }
+
+    fn foreign(&self, status: StatusCode, cause: &dyn fmt::Display) -> ClientError {
+        ClientError::Foreign { target: self.target.clone(), status, cause: cause.to_string() }
     }
 
     fn request(&self, call: Call) -> Result<Request<Full<Bytes>>, ClientError> {

@@ -110,6 +110,7 @@ mod tests {
             "upstreams shop-blue",
             "upstreams shop-blue 10.0.0.11:8080 drain --reason patching",
             "certs",
+            "certs trust --json",
             "explain https://shop.example.com/cart --method POST -H x-user:anna",
             "reload",
             "token create ci --role deployer --expires 720h",

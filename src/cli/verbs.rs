@@ -24,8 +24,8 @@ pub(crate) enum Verb {
     Weights(weights::Weights),
     /// Show upstreams, or take an endpoint out and put it back
     Upstreams(upstreams::Upstreams),
-    /// Show the certificates and when they expire
-    Certs,
+    /// Show the certificates and when they expire, or the internal CA's root
+    Certs(certs::Certs),
     /// Show what would happen to a request
     Explain(explain::Explain),
     /// Read the configuration files again
@@ -65,7 +65,7 @@ async fn carry_out(remote: &Remote, verb: &Verb) -> Result<String, Failure> {
         Verb::Weights(weights) if weights.service.is_none() => services::show(remote).await,
         Verb::Weights(weights) => weights::execute(remote, weights).await,
         Verb::Upstreams(upstreams) => upstreams::execute(remote, upstreams).await,
-        Verb::Certs => certs::show(remote).await,
+        Verb::Certs(certs) => certs::execute(remote, certs).await,
         Verb::Explain(explain) => explain::show(remote, explain).await,
         Verb::Reload(reload) => reload::execute(remote, reload).await,
         Verb::Waf(command) => waf::execute(command, remote.json),

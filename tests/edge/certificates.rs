@@ -4,6 +4,7 @@ use super::reasons;
 use crate::support::{
     Ca, Client, Dir, Edge, Load, Origin,
     client::{Failure, request, with_headers},
+    edge::output_of,
     eventually, listener,
     load::Plan,
     route, service,
@@ -177,6 +178,28 @@ async fn the_internal_ca_serves_local_names_and_keeps_its_root() {
             assert_eq!(client.send(request("GET", "/", "")).await.status, 200, "{name}");
         }
     }
+}
+
+#[tokio::test]
+async fn a_real_client_trusts_what_certs_trust_prints() {
+    let origin = Origin::start("v1").await;
+    let edge = Edge::start(&https("tls = { names = [\"localhost\"] }", origin.address)).await;
+    let printed = edge.cli(&["certs", "trust"]).await;
+    assert_eq!(printed.code, 0, "{printed:?}");
+    assert!(
+        printed.stderr.contains("SHA-256 ") && printed.stderr.contains("update-ca-certificates")
+    );
+    let root = edge.dir.write("root.crt", &printed.stdout);
+    let port = edge.address("https").await.port();
+    let url = format!("https://localhost:{port}/");
+    let curl = async |root: &[&str]| {
+        let mut command = tokio::process::Command::new("curl");
+        command.args(["--silent", "--show-error", "--max-time", "10"]).args(root).arg(&url);
+        output_of(command).await
+    };
+    let trusted = curl(&["--cacert", root.to_str().unwrap()]).await;
+    assert_eq!(trusted.code, 0, "{trusted:?}");
+    assert_eq!(curl(&[]).await.code, 60, "nobody else trusts it");
 }
 
 #[tokio::test]
