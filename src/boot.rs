@@ -383,9 +383,10 @@ async fn lead(
     leader: watch::Sender<bool>,
     mut stopped: watch::Receiver<bool>,
 ) {
+    let holder = tidegate_store::holder(&node);
     let mut held = None;
     loop {
-        match store.acquire(LEADER, &node, LEADER_TTL).await {
+        match store.acquire(LEADER, &holder, LEADER_TTL).await {
             Ok(lease) => {
                 leader.send_if_modified(|leads| {
                     let changed = *leads != lease.is_some();

@@ -16,6 +16,8 @@ use tokio::{sync::watch, task::JoinSet};
 
 /// Names ordered at the same time.
 const AT_ONCE: usize = 4;
+/// Certificates stored by one transaction: three writes each, and the store takes 128.
+const SAVED_AT_ONCE: usize = 40;
 /// Stored certificates that nobody wants are dropped so long after their end.
 const FORGET_AFTER: Duration = Duration::from_secs(30 * 24 * 3600);
 
@@ -86,31 +88,44 @@ fn renew_internal(inner: &Inner) {
             }
         }
     }
-    if !fresh.is_empty() {
-        inner.managed.adopt(&fresh);
-    }
+    inner.managed.replace(&fresh);
 }
 
-/// Stores what is served but not stored yet.
+/// Stores what is served but not stored yet, many at a time: each transaction waits for the disk.
 async fn save(inner: &Inner) {
     loop {
-        let Some(((origin, name), unsaved)) = inner.state.lock().unsaved.pop_first() else {
-            return;
+        let unsaved: Vec<_> = {
+            let mut state = inner.state.lock();
+            std::iter::from_fn(|| state.unsaved.pop_first()).take(SAVED_AT_ONCE).collect()
         };
-        let mut ops =
-            vec![Op::Put { key: certificate_key(origin, &name), value: stored::encode(&unsaved) }];
-        if origin == Origin::Acme {
-            ops.push(Op::Delete { key: pending_key(&name) });
-            ops.push(Op::Delete { key: retry_key(&name) });
+        if unsaved.is_empty() {
+            return;
+        }
+        let mut ops = Vec::new();
+        for ((origin, name), certificate) in &unsaved {
+            let value = stored::encode(certificate);
+            ops.push(Op::Put { key: certificate_key(*origin, name), value });
+            if *origin == Origin::Acme {
+                ops.push(Op::Delete { key: pending_key(name) });
+                ops.push(Op::Delete { key: retry_key(name) });
+            }
         }
         if let Err(error) = inner.store.txn(vec![], ops).await {
             inner.metrics.trouble(Trouble::Store);
-            tracing::warn!(%error, name, "a certificate is served and not stored yet");
-            inner.state.lock().unsaved.entry((origin, name)).or_insert(unsaved);
+            let count = unsaved.len();
+            tracing::warn!(%error, count, "certificates are served and not stored yet");
+            let mut state = inner.state.lock();
+            for (key, certificate) in unsaved {
+                // One issued since is newer.
+                state.unsaved.entry(key).or_insert(certificate);
+            }
             return;
         }
-        if origin == Origin::Acme {
-            inner.state.lock().attempts.remove(&name);
+        let mut state = inner.state.lock();
+        for ((origin, name), _) in unsaved {
+            if origin == Origin::Acme {
+                state.attempts.remove(&name);
+            }
         }
     }
 }
@@ -137,7 +152,7 @@ async fn tidy(inner: &Inner) {
             tracing::debug!(%error, name, "an expired certificate stays in the store");
             return;
         }
-        inner.state.lock().authorities.remove(name);
+        inner.state.lock().issued.remove(name);
     }
     inner.managed.forget(&gone);
 }
@@ -147,15 +162,15 @@ fn start_orders(inner: &Arc<Inner>, orders: &mut JoinSet<()>) {
     let now = inner.clock.now();
     let mut state = inner.state.lock();
     let Some(acme) = state.wanted.acme.clone() else { return };
-    let settings = settings_digest(&state.wanted);
+    let settings = settings_digest(Some(&acme));
     let table = inner.managed.load();
     let due: Vec<String> = state
         .wanted_from(Origin::Acme)
         .filter(|name| !state.ordering.contains(*name))
         .filter(|name| {
             let held = table.of(Origin::Acme).get(name);
-            let authority = state.authorities.get(*name);
-            held.is_none_or(|held| is_due(&held.certificate, authority, &acme, now))
+            let issued = state.issued.get(*name);
+            held.is_none_or(|held| is_due(&held.certificate, issued, &acme, now))
         })
         .filter(|name| {
             let next = state.attempts.get(*name).and_then(|attempt| attempt.next);

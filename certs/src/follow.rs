@@ -5,33 +5,40 @@ use crate::{
     challenges::Challenge,
     held::Held,
     open::read,
+    state::Issuance,
     stored::{self, parse_certificate_key},
     table::Origin,
 };
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use tidegate_store::{Change, Entry, StoreError, Watch};
 
+/// Changes applied together.
+const AT_ONCE: usize = 256;
 /// After a failure of the store.
 const PAUSE: Duration = Duration::from_secs(1);
 
 /// Follows the store; ends never.
 pub(crate) async fn follow(inner: &Arc<Inner>) {
-    let certificates = follow_prefix(inner, stored::CERTS, certificate);
-    let challenges = follow_prefix(inner, stored::CHALLENGES, challenge);
+    let certificates = follow_prefix(inner, stored::CERTS, certificates);
+    let challenges = follow_prefix(inner, stored::CHALLENGES, challenges);
     tokio::join!(certificates, challenges);
 }
 
-async fn follow_prefix(inner: &Inner, prefix: &str, apply: fn(&Inner, Change)) {
+async fn follow_prefix(inner: &Inner, prefix: &str, apply: fn(&Inner, Vec<Change>)) {
     let mut failing = false;
     loop {
         match start(inner, prefix).await {
             Ok((entries, mut watch)) => {
                 failing = false;
-                for entry in entries {
-                    apply(inner, Change::Put(entry));
-                }
+                apply(inner, entries.into_iter().map(Change::Put).collect());
                 while let Some(change) = watch.0.recv().await {
-                    apply(inner, change);
+                    let mut changes = vec![change];
+                    while changes.len() < AT_ONCE
+                        && let Ok(change) = watch.0.try_recv()
+                    {
+                        changes.push(change);
+                    }
+                    apply(inner, changes);
                 }
             }
             Err(StoreError::Closed) => return,
@@ -51,28 +58,48 @@ async fn start(inner: &Inner, prefix: &str) -> Result<(Vec<Entry>, Watch), Store
     Ok((entries, watch))
 }
 
-fn certificate(inner: &Inner, change: Change) {
-    // What is gone from the store goes on being served.
-    let Change::Put(entry) = change else { return };
-    let Some((origin, name)) = parse_certificate_key(&entry.key) else { return };
-    match read(&entry) {
-        Ok((stored, _)) if origin == Origin::Internal && !inner.internal.issued(&stored) => {}
-        Ok((stored, certificate)) => {
-            let not_after = certificate.not_after;
-            let fresh = [(origin, name.to_owned(), Held::new(certificate))];
-            if inner.managed.adopt(&fresh) {
-                tracing::info!(name, %not_after, "a certificate from the store is served now");
+fn certificates(inner: &Inner, changes: Vec<Change>) {
+    let mut fresh = Vec::new();
+    let mut issued: BTreeMap<String, Issuance> = BTreeMap::new();
+    for change in changes {
+        // What is gone from the store goes on being served.
+        let Change::Put(entry) = change else { continue };
+        let Some((origin, name)) = parse_certificate_key(&entry.key) else { continue };
+        if inner.managed.knows(origin, name, entry.revision) {
+            continue;
+        }
+        match read(&entry) {
+            Ok((stored, _)) if origin == Origin::Internal && !inner.internal.issued(&stored) => {}
+            Ok((stored, certificate)) => {
                 if origin == Origin::Acme {
-                    let mut state = inner.state.lock();
-                    state.attempts.remove(name);
-                    state.authorities.insert(name.to_owned(), stored.authority);
+                    issued.insert(name.to_owned(), Issuance::of(&stored));
                 }
-                inner.wake.notify_one();
+                let held = Held::stored(certificate, entry.revision);
+                fresh.push((origin, name.to_owned(), held));
+            }
+            Err(cause) => {
+                tracing::warn!(key = entry.key, %cause, "a stored certificate cannot be used");
             }
         }
-        Err(cause) => {
-            tracing::warn!(key = entry.key, %cause, "a stored certificate cannot be used");
+    }
+    let adopted = inner.managed.adopt(fresh);
+    for (origin, name, held) in &adopted {
+        let not_after = held.certificate.not_after;
+        tracing::info!(name, %not_after, "a certificate from the store is served now");
+        if *origin == Origin::Acme {
+            let mut state = inner.state.lock();
+            state.attempts.remove(name);
+            state.issued.extend(issued.remove_entry(name));
         }
+    }
+    if !adopted.is_empty() {
+        inner.wake.notify_one();
+    }
+}
+
+fn challenges(inner: &Inner, changes: Vec<Change>) {
+    for change in changes {
+        challenge(inner, change);
     }
 }
 

@@ -3,7 +3,11 @@
 use crate::{certificate::Certificate, name_map::NameMap, names, policy::Policy};
 use arc_swap::ArcSwap;
 use rustls::{ServerConfig, SignatureScheme};
-use std::sync::{Arc, Weak};
+use std::sync::{
+    Arc, Weak,
+    atomic::{AtomicU64, Ordering},
+};
+use tidegate_store::Revision;
 
 /// What a connection was served with: the names of the certificate that answered. It outlives
 /// the certificate, so a renewal changes nothing for open connections.
@@ -29,6 +33,8 @@ impl Served {
 pub(crate) struct Held {
     pub(crate) certificate: Certificate,
     pub(crate) served: Arc<Served>,
+    /// The store's revision that wrote it; 0 while it is not there.
+    revision: AtomicU64,
     /// One configuration per policy that has shown it: as many as listeners, made at first use.
     configs: ArcSwap<Vec<Slot>>,
 }
@@ -40,9 +46,26 @@ struct Slot {
 }
 
 impl Held {
+    /// One that is not in the store, or not yet.
     pub(crate) fn new(certificate: Certificate) -> Arc<Self> {
+        Self::stored(certificate, Revision(0))
+    }
+
+    /// One as `revision` of the store has it.
+    pub(crate) fn stored(certificate: Certificate, revision: Revision) -> Arc<Self> {
         let served = Arc::new(Served { names: certificate.names.clone() });
-        Arc::new(Self { certificate, served, configs: ArcSwap::default() })
+        let revision = AtomicU64::new(revision.0);
+        Arc::new(Self { certificate, served, revision, configs: ArcSwap::default() })
+    }
+
+    /// What is older than this in the store is older than the certificate.
+    pub(crate) fn revision(&self) -> Revision {
+        Revision(self.revision.load(Ordering::Relaxed))
+    }
+
+    /// The store has it, or something it supersedes, at `revision`.
+    pub(crate) fn seen_at(&self, revision: Revision) {
+        self.revision.fetch_max(revision.0, Ordering::Relaxed);
     }
 
     /// The configuration that shows this certificate under `policy`; always the same one.

@@ -51,7 +51,7 @@ impl InternalCa {
             Ok((params.self_signed(&key)?.pem(), key.serialize_pem()))
         };
         let (chain, key) = make().map_err(|error| internal("its root", &error))?;
-        let stored = StoredCertificate { authority: String::new(), chain, key };
+        let stored = StoredCertificate { authority: String::new(), chain, key, issued: None };
         let ca = Self::read(&stored).map_err(|cause| internal("its root", &cause))?;
         Ok((ca, stored))
     }
@@ -103,7 +103,7 @@ impl InternalCa {
         let (chain, key) = make().map_err(|error| internal(name, &error))?;
         let certificate = Certificate::from_pem(chain.as_bytes(), key.as_bytes())
             .map_err(|cause| internal(name, &format!("the leaf {cause}")))?;
-        let stored = StoredCertificate { authority: self.serial.clone(), chain, key };
+        let stored = StoredCertificate { authority: self.serial.clone(), chain, key, issued: None };
         Ok(Leaf { held: Held::new(certificate), stored })
     }
 }

@@ -9,7 +9,7 @@ use crate::{
     held::Held,
     metrics::Trouble,
     open::read,
-    state::Attempt,
+    state::{Attempt, Issuance},
     stored::{self, StoredRetry, certificate_key, pending_key, retry_key},
     table::Origin,
 };
@@ -44,7 +44,27 @@ enum Turn {
 
 impl Job {
     pub(crate) async fn run(self) {
-        let turn = Box::pin(self.turn()).await;
+        let (store, schedule) = (&self.inner.store, &self.inner.schedule);
+        let name = certificate_key(Origin::Acme, &self.name);
+        match store.acquire(&name, &self.inner.holder, schedule.lease).await {
+            Ok(Some(lease)) => {
+                let turn = tokio::select! {
+                    turn = Box::pin(self.obtain(&lease)) => turn,
+                    () = self.keep(&lease) => Turn::Elsewhere,
+                };
+                self.end(turn, Some(&lease)).await;
+                if let Err(error) = store.release(&lease).await {
+                    tracing::debug!(%error, "a lease is left to end by itself");
+                }
+            }
+            Ok(None) => self.end(Turn::Elsewhere, None).await,
+            Err(error) => self.end(Turn::Store(error), None).await,
+        }
+        self.inner.state.lock().ordering.remove(&self.name);
+        self.inner.wake.notify_one();
+    }
+
+    async fn end(&self, turn: Turn, lease: Option<&Lease>) {
         let now = self.inner.clock.now();
         match turn {
             Turn::Done => {
@@ -56,29 +76,9 @@ impl Job {
                 attempt.next = Some(after(now, self.inner.schedule.contended));
                 attempt.settings.clone_from(&self.settings);
             }
-            Turn::Failed(failure) => self.failed(failure.text, failure.retry_after, now).await,
-            Turn::Store(error) => self.failed(error.to_string(), None, now).await,
+            Turn::Failed(failure) => self.failed(failure.text, failure.retry_after, lease).await,
+            Turn::Store(error) => self.failed(error.to_string(), None, lease).await,
         }
-        self.inner.state.lock().ordering.remove(&self.name);
-        self.inner.wake.notify_one();
-    }
-
-    async fn turn(&self) -> Turn {
-        let (store, schedule) = (&self.inner.store, &self.inner.schedule);
-        let name = certificate_key(Origin::Acme, &self.name);
-        let lease = match store.acquire(&name, &self.inner.holder, schedule.lease).await {
-            Ok(Some(lease)) => lease,
-            Ok(None) => return Turn::Elsewhere,
-            Err(error) => return Turn::Store(error),
-        };
-        let turn = tokio::select! {
-            turn = Box::pin(self.obtain(&lease)) => turn,
-            () = self.keep(&lease) => Turn::Elsewhere,
-        };
-        if let Err(error) = store.release(&lease).await {
-            tracing::debug!(%error, "a lease is left to end by itself");
-        }
-        turn
     }
 
     /// Prolongs the lease; returns when it is lost.
@@ -103,7 +103,7 @@ impl Job {
             Err(error) => return Turn::Store(error),
         }
         tracing::info!(name = self.name, "orders a certificate");
-        match self.inner.orders.obtain(&self.name, &self.acme).await {
+        match self.inner.orders.obtain(&self.name, &self.acme, lease).await {
             Ok(issued) => self.keep_issued(issued, lease).await,
             Err(failure) => Turn::Failed(failure),
         }
@@ -112,13 +112,13 @@ impl Job {
     /// Takes a stored certificate that is not due; also what another process knows of failures.
     async fn stored(&self) -> Result<bool, StoreError> {
         let found = self.inner.store.get(&certificate_key(Origin::Acme, &self.name)).await?;
-        let Some((stored, certificate)) = found.and_then(|entry| read(&entry).ok()) else {
-            return Ok(false);
-        };
-        if is_due(&certificate, Some(&stored.authority), &self.acme, self.inner.clock.now()) {
+        let Some(entry) = found else { return Ok(false) };
+        let Ok((stored, certificate)) = read(&entry) else { return Ok(false) };
+        let issued = Issuance::of(&stored);
+        if is_due(&certificate, Some(&issued), &self.acme, self.inner.clock.now()) {
             return Ok(false);
         }
-        self.adopt(Held::new(certificate), stored.authority);
+        self.adopt(Held::stored(certificate, entry.revision), issued);
         Ok(true)
     }
 
@@ -149,9 +149,10 @@ impl Job {
             }
         }
         let not_after = issued.certificate.not_after;
-        let authority = issued.stored.authority.clone();
+        let issuance = Issuance::of(&issued.stored);
+        let authority = &issuance.authority;
         tracing::info!(name = self.name, authority, %not_after, "a certificate was issued");
-        self.adopt(Held::new(issued.certificate), authority);
+        self.adopt(Held::new(issued.certificate), issuance);
         match outcome {
             Ok(()) => Turn::Done,
             Err(error) => {
@@ -163,20 +164,21 @@ impl Job {
         }
     }
 
-    fn adopt(&self, held: Arc<Held>, authority: String) {
+    fn adopt(&self, held: Arc<Held>, issued: Issuance) {
         {
             // First, or a status would show the certificate beside the failure before it.
             let mut state = self.inner.state.lock();
             state.attempts.remove(&self.name);
-            state.authorities.insert(self.name.clone(), authority);
+            state.issued.insert(self.name.clone(), issued);
         }
         // Even if another CA dated it earlier: it is the one that was ordered now.
-        self.inner.managed.replace(Origin::Acme, &self.name, &held);
+        self.inner.managed.replace(&[(Origin::Acme, self.name.clone(), held)]);
         drive::show(&self.inner);
     }
 
     /// Remembers a failure, also across restarts.
-    async fn failed(&self, text: String, retry_after: Option<Duration>, now: OffsetDateTime) {
+    async fn failed(&self, text: String, retry_after: Option<Duration>, lease: Option<&Lease>) {
+        let now = self.inner.clock.now();
         self.inner.metrics.trouble(Trouble::Order);
         let stored: StoredRetry = {
             let mut state = self.inner.state.lock();
@@ -196,7 +198,8 @@ impl Job {
             "no certificate; it is tried again later"
         );
         let put = Op::Put { key: retry_key(&self.name), value: stored::encode(&stored) };
-        if let Err(error) = self.inner.store.txn(vec![], vec![put]).await {
+        let held = lease.map(|lease| Compare::Held(lease.clone())).into_iter().collect();
+        if let Err(error) = self.inner.store.txn(held, vec![put]).await {
             tracing::debug!(%error, "a failed order is not remembered across restarts");
         }
     }
@@ -206,11 +209,48 @@ impl Job {
 /// came from (a staging one, say) is no longer configured.
 pub(crate) fn is_due(
     certificate: &Certificate,
-    authority: Option<&String>,
+    issued: Option<&Issuance>,
     acme: &Acme,
     now: OffsetDateTime,
 ) -> bool {
-    let foreign =
-        authority.is_some_and(|name| acme.issuers.iter().all(|issuer| issuer.name != *name));
-    foreign || certificate.renew_at(acme.renew_at_percent) <= now
+    let foreign = issued
+        .is_some_and(|issued| acme.issuers.iter().all(|issuer| issuer.name != issued.authority));
+    let rested = issued.and_then(|issued| issued.at).is_none_or(|at| {
+        // A clock that was set back must not hold a renewal up for ever.
+        now < at || after(at, rest(certificate)) <= now
+    });
+    foreign || rested && certificate.renew_at(acme.renew_at_percent) <= now
+}
+
+/// How long a certificate is left alone once it was had, even if its dates say that it is due:
+/// where a clock is wrong, they say so of each new one too.
+fn rest(certificate: &Certificate) -> Duration {
+    let lifetime = Duration::try_from(certificate.not_after - certificate.not_before);
+    (lifetime.unwrap_or_default() / 20).min(Duration::from_secs(3600))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::certificate::tests::pem;
+
+    #[test]
+    fn a_certificate_that_is_due_when_it_comes_is_not_ordered_in_a_loop() {
+        let text =
+            "[acme]\nissuers = [\"letsencrypt\"]\n[listeners.l]\naddress = \"127.0.0.1:1\"\n";
+        let acme = tidegate_config::parse(text, "t.toml").unwrap().config.acme.unwrap();
+        let start = OffsetDateTime::from_unix_timestamp(1_800_000_000).unwrap();
+        let (chain, key) = pem(&["a.example.com"], start, 90);
+        let certificate = Certificate::from_pem(chain.as_bytes(), key.as_bytes()).unwrap();
+        let days = |days: i64| start + time::Duration::days(days);
+        // Our clock is 80 days ahead of the authority's.
+        let issued = Issuance { authority: "letsencrypt".into(), at: Some(days(80)) };
+        let due = |issued: &Issuance, now| is_due(&certificate, Some(issued), &acme, now);
+        assert!(!due(&issued, days(80) + time::Duration::minutes(59)));
+        assert!(due(&issued, days(80) + time::Duration::minutes(61)));
+        assert!(due(&issued, days(70)), "the clock was put right");
+        assert!(!due(&issued, days(30)));
+        let removed = Issuance { authority: "staging".into(), ..issued };
+        assert!(due(&removed, days(0)));
+    }
 }

@@ -10,14 +10,14 @@ use crate::{
     held::Held,
     internal::InternalCa,
     metrics::{Metrics, Trouble},
-    state::{Attempt, State},
+    state::{Attempt, Issuance, State},
     stored::{self, StoredAccount, StoredCertificate, StoredRetry, Unreadable},
     table::{Managed, Origin},
 };
 use parking_lot::Mutex;
 use serde::de::DeserializeOwned;
 use std::sync::Arc;
-use tidegate_store::{Committed, Compare, Entry, Op, Revision, Store};
+use tidegate_store::{Committed, Compare, Entry, Op, Revision, Store, holder};
 use time::OffsetDateTime;
 use tokio::sync::Notify;
 
@@ -43,8 +43,11 @@ pub(crate) async fn open(options: Options) -> Result<Inner, CertsError> {
     let challenges = Arc::new(Challenges::new(clock.clone()));
     for (key, challenge) in loader.all::<Challenge>(stored::CHALLENGES).await? {
         if challenge.expires <= now.unix_timestamp() {
-            // Left by a process that died.
-            store.txn(vec![], vec![Op::Delete { key }]).await?;
+            // Left by a process that died; nobody answers it any more, deleted or not.
+            let deleted = store.txn(vec![], vec![Op::Delete { key }]).await;
+            if let Err(error) = deleted {
+                tracing::debug!(%error, "an expired challenge stays in the store");
+            }
         } else if let Err(cause) = challenges.open(challenge) {
             tracing::warn!(cause, "a stored challenge cannot be answered");
         }
@@ -59,7 +62,7 @@ pub(crate) async fn open(options: Options) -> Result<Inner, CertsError> {
     );
     Ok(Inner {
         store,
-        holder: format!("{node}/{}-{:08x}", std::process::id(), rand::random::<u32>()),
+        holder: holder(&format!("{node}/{:08x}", rand::random::<u32>())),
         schedule,
         clock,
         metrics,
@@ -85,6 +88,7 @@ impl Loader<'_> {
     async fn root(&mut self) -> Result<InternalCa, CertsError> {
         for _ in 0..TURNS {
             let mut revision = Revision(0);
+            let mut ending = None;
             if let Some(entry) = self.store.get(stored::ROOT).await? {
                 let read = stored::decode::<StoredCertificate>(&entry.value);
                 let read = match read {
@@ -93,7 +97,8 @@ impl Loader<'_> {
                 };
                 match read {
                     Ok(root) if !root.is_ending(self.now) => return Ok(root),
-                    Ok(_) => {
+                    Ok(root) => {
+                        ending = Some(root);
                         self.notice(
                             "the internal CA's root ends soon and was replaced: trust the new one"
                                 .to_owned(),
@@ -101,7 +106,7 @@ impl Loader<'_> {
                         revision = entry.revision;
                     }
                     Err(cause) => {
-                        self.keep_aside(&entry, &cause).await?;
+                        self.keep_aside(&entry, &cause).await;
                         self.notice(
                             "the internal CA has a new root: clients have to trust it anew"
                                 .to_owned(),
@@ -112,11 +117,19 @@ impl Loader<'_> {
             let (root, value) = InternalCa::generate(self.now)?;
             let compare = Compare::Revision { key: stored::ROOT.to_owned(), is: revision };
             let put = Op::Put { key: stored::ROOT.to_owned(), value: stored::encode(&value) };
-            if let Committed::Yes(_) = self.store.txn(vec![compare], vec![put]).await? {
-                tracing::info!("the internal CA has a root now");
-                return Ok(root);
+            match (self.store.txn(vec![compare], vec![put]).await, ending) {
+                (Ok(Committed::Yes(_)), _) => {
+                    tracing::info!("the internal CA has a root now");
+                    return Ok(root);
+                }
+                // Another process was quicker: take its.
+                (Ok(Committed::No), _) => {}
+                (Err(error), Some(ending)) => {
+                    tracing::warn!(%error, "the internal CA's new root cannot be stored");
+                    return Ok(ending);
+                }
+                (Err(error), None) => return Err(error.into()),
             }
-            // Another process was quicker: take its.
         }
         let cause = "another process keeps changing it in the store".to_owned();
         Err(CertsError::Internal { name: "its root".to_owned(), cause })
@@ -138,15 +151,15 @@ impl Loader<'_> {
                     Ok((stored, _)) if origin == Origin::Internal && !internal.issued(&stored) => {}
                     Ok((stored, certificate)) => {
                         if origin == Origin::Acme {
-                            state.authorities.insert(name.clone(), stored.authority);
+                            state.issued.insert(name.clone(), Issuance::of(&stored));
                         }
-                        found.push((origin, name, Held::new(certificate)));
+                        found.push((origin, name, Held::stored(certificate, entry.revision)));
                     }
-                    Err(cause) => self.unreadable(&entry, cause).await?,
+                    Err(cause) => self.unreadable(&entry, cause).await,
                 }
             }
         }
-        managed.adopt(&found);
+        managed.adopt(found);
         Ok(())
     }
 
@@ -159,13 +172,13 @@ impl Loader<'_> {
         for entry in self.store.range(prefix).await?.0 {
             match stored::decode(&entry.value) {
                 Ok(value) => found.push((entry.key, value)),
-                Err(cause) => self.unreadable(&entry, cause).await?,
+                Err(cause) => self.unreadable(&entry, cause).await,
             }
         }
         Ok(found)
     }
 
-    async fn unreadable(&mut self, entry: &Entry, cause: Unreadable) -> Result<(), CertsError> {
+    async fn unreadable(&mut self, entry: &Entry, cause: Unreadable) {
         match cause {
             Unreadable::Broken(cause) => self.keep_aside(entry, &cause).await,
             Unreadable::Newer(format) => {
@@ -173,13 +186,13 @@ impl Loader<'_> {
                 self.notice(format!(
                     "`{key}` in the store has the newer form {format} and is left alone"
                 ));
-                Ok(())
             }
         }
     }
 
     /// Moves a broken entry out of the way, unless somebody else has just done so.
-    async fn keep_aside(&mut self, entry: &Entry, cause: &str) -> Result<(), CertsError> {
+    /// With a full disk it stays where it is: starting matters more.
+    async fn keep_aside(&mut self, entry: &Entry, cause: &str) {
         self.metrics.trouble(Trouble::Store);
         let key = &entry.key;
         let kept = format!("{}{}/{key}", stored::BROKEN, rfc3339(self.now));
@@ -188,12 +201,16 @@ impl Loader<'_> {
             Op::Put { key: kept.clone(), value: entry.value.clone() },
             Op::Delete { key: key.clone() },
         ];
-        if let Committed::Yes(_) = self.store.txn(vec![compare], ops).await? {
-            self.notice(format!(
+        match self.store.txn(vec![compare], ops).await {
+            Ok(Committed::Yes(_)) => self.notice(format!(
                 "`{key}` in the store was broken ({cause}); it is kept as `{kept}`"
-            ));
+            )),
+            Ok(Committed::No) => {}
+            Err(error) => self.notice(format!(
+                "`{key}` in the store is broken ({cause}) and is not used; it could not be kept \
+                 aside: {error}"
+            )),
         }
-        Ok(())
     }
 
     fn notice(&mut self, text: String) {

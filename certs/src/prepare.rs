@@ -15,7 +15,7 @@ use crate::{
     wanted::{Wanted, wanted},
 };
 use std::{collections::BTreeMap, sync::Arc};
-use tidegate_config::{Config, Listener, Name, Tls};
+use tidegate_config::{Acme, Config, Listener, Name, Tls};
 
 /// What [`crate::Certs::prepare`] made and [`crate::Certs::commit`] puts in force.
 #[derive(Debug)]
@@ -38,18 +38,21 @@ pub(crate) fn prepare(inner: &Inner, config: &Config) -> Result<Prepared, Vec<Ce
         }
     }
     let mut listeners = BTreeMap::new();
+    let mut indices: BTreeMap<&Name, FileIndex> = BTreeMap::new();
     for (name, listener) in &config.listeners {
         let Some(tls) = &listener.tls else { continue };
-        match build(inner, name, listener, tls, &files) {
+        let index = indexed(tls, &files);
+        match build(inner, name, listener, tls, &index) {
             Ok(built) => {
                 listeners.insert(name.clone(), built);
             }
             Err(error) => errors.push(error),
         }
+        // Once per listener: there may be thousands of files, and as many names to look up.
+        indices.insert(name, index);
     }
     let covered = |listener: &Name, host: &str| {
-        let tls = config.listeners.get(listener).and_then(|listener| listener.tls.as_ref());
-        tls.is_some_and(|tls| covers(&indexed(tls, &files), host))
+        indices.get(listener).is_some_and(|index| covers(index, host))
     };
     let wanted = Arc::new(wanted(config, covered));
     let leaves = issue(inner, &wanted, &mut errors);
@@ -62,13 +65,13 @@ pub(crate) fn commit(inner: &Inner, prepared: &Prepared) {
         .iter()
         .map(|(name, leaf)| (Origin::Internal, name.clone(), Arc::clone(&leaf.held)))
         .collect();
-    inner.managed.adopt(&leaves);
+    inner.managed.replace(&leaves);
     {
         let mut state = inner.state.lock();
         if state.wanted.acme != prepared.wanted.acme {
             inner.orders.reset();
-            // What failed with other settings deserves a new attempt at once.
-            let settings = settings_digest(&prepared.wanted);
+            // What failed with other settings deserves a new attempt, in its turn.
+            let settings = settings_digest(prepared.wanted.acme.as_deref());
             state.attempts.retain(|_, attempt| attempt.settings == settings);
         }
         state.wanted = Arc::clone(&prepared.wanted);
@@ -102,11 +105,13 @@ pub(crate) fn index_files(
     }
 }
 
-/// Tells `[acme]` settings apart across restarts.
-pub(crate) fn settings_digest(wanted: &Wanted) -> String {
+/// Tells the `[acme]` settings that orders may fail by apart, across restarts.
+pub(crate) fn settings_digest(acme: Option<&Acme>) -> String {
     use sha2::{Digest, Sha256};
+    // No failure is due to these.
+    let acme = acme.map(|acme| Acme { email: None, renew_at_percent: 0, ..acme.clone() });
     // Secrets show as `***`: a changed one alone is no reason to ask again.
-    hex::encode(&Sha256::digest(format!("{:?}", wanted.acme))[..8])
+    hex::encode(&Sha256::digest(format!("{acme:?}"))[..8])
 }
 
 fn load_files(
@@ -138,7 +143,7 @@ fn build(
     name: &Name,
     listener: &Listener,
     tls: &Tls,
-    files: &BTreeMap<PairKey, Loaded>,
+    files: &FileIndex,
 ) -> Result<Arc<ListenerTls>, CertsError> {
     let serving = inner.state.lock().listeners.get(name).cloned();
     if let Some(serving) = serving.as_ref().filter(|old| old.is_for(tls, listener.protocols)) {
@@ -158,7 +163,7 @@ fn build(
     Ok(Arc::new(ListenerTls::new(
         tls.clone(),
         policy,
-        indexed(tls, files),
+        files.clone(),
         Arc::clone(&inner.managed),
         Arc::clone(&inner.challenges),
     )))

@@ -28,8 +28,24 @@ pub(crate) struct State {
     pub(crate) unsaved: BTreeMap<(Origin, String), StoredCertificate>,
     /// What is wrong with names of the internal CA.
     pub(crate) internal_errors: BTreeMap<String, String>,
-    /// Who issued, for the certificates of authorities.
-    pub(crate) authorities: BTreeMap<String, String>,
+    /// How the certificates of authorities were had.
+    pub(crate) issued: BTreeMap<String, Issuance>,
+}
+
+/// How a certificate was had from an authority.
+#[derive(Clone, Debug)]
+pub(crate) struct Issuance {
+    /// The issuer's name.
+    pub(crate) authority: String,
+    /// When, by our clock; certificates carry their own idea of it.
+    pub(crate) at: Option<OffsetDateTime>,
+}
+
+impl Issuance {
+    pub(crate) fn of(stored: &StoredCertificate) -> Self {
+        let at = stored.issued.and_then(|at| OffsetDateTime::from_unix_timestamp(at).ok());
+        Self { authority: stored.authority.clone(), at }
+    }
 }
 
 /// A pair of files in use.

@@ -133,7 +133,7 @@ fn acme(
         None => absent(name, Source::Acme, CertificateState::Ordering),
     };
     CertificateStatus {
-        authority: held.and_then(|_| state.authorities.get(name).cloned()),
+        authority: held.and_then(|_| state.issued.get(name).map(|issued| issued.authority.clone())),
         next_renewal: Some(rfc3339(next)),
         last_error: attempt.error.clone(),
         ..status

@@ -62,6 +62,9 @@ pub(crate) struct StoredCertificate {
     pub(crate) authority: String,
     pub(crate) chain: String,
     pub(crate) key: String,
+    /// When we got it, in unix seconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) issued: Option<i64>,
 }
 
 impl StoredCertificate {

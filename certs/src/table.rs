@@ -4,6 +4,7 @@ use crate::{held::Held, name_map::NameMap, names};
 use arc_swap::ArcSwap;
 use std::sync::Arc;
 use tidegate_config::TlsIssuer;
+use tidegate_store::Revision;
 
 /// Who issues for a name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -54,6 +55,9 @@ impl Table {
     }
 }
 
+/// A certificate for a name.
+pub(crate) type Fresh = (Origin, String, Arc<Held>);
+
 /// The table as it is now: read without locks, replaced whole.
 #[derive(Debug, Default)]
 pub(crate) struct Managed(ArcSwap<Table>);
@@ -63,31 +67,58 @@ impl Managed {
         self.0.load()
     }
 
-    /// Puts a certificate in force, whatever is there.
-    pub(crate) fn replace(&self, origin: Origin, name: &str, held: &Arc<Held>) {
+    /// Puts certificates just issued in force, whatever is there: each is newer than anything
+    /// the store has shown so far.
+    pub(crate) fn replace(&self, fresh: &[Fresh]) {
+        if fresh.is_empty() {
+            return;
+        }
         self.0.rcu(|table| {
             let mut table = table.as_ref().clone();
-            table.of_mut(origin).insert(name, Arc::clone(held));
+            for (origin, name, held) in fresh {
+                let names = table.of_mut(*origin);
+                if let Some(old) = names.get(name) {
+                    held.seen_at(old.revision());
+                }
+                names.insert(name, Arc::clone(held));
+            }
             table
         });
     }
 
-    /// Puts certificates in force unless one at least as new is there; says whether any was.
-    pub(crate) fn adopt(&self, fresh: &[(Origin, String, Arc<Held>)]) -> bool {
-        let mut adopted = false;
+    /// Puts certificates from the store in force where they are newer, by the store's revision:
+    /// dates say little, CAs backdate as they like. Says which were.
+    pub(crate) fn adopt(&self, mut fresh: Vec<Fresh>) -> Vec<Fresh> {
+        let table = self.load();
+        fresh.retain(|(origin, name, held)| match table.of(*origin).get(name) {
+            Some(old) if old.certificate.serial == held.certificate.serial => {
+                old.seen_at(held.revision());
+                false
+            }
+            Some(old) => old.revision() < held.revision(),
+            None => true,
+        });
+        drop(table);
+        if fresh.is_empty() {
+            // Looked before the table is copied: a reconnect brings thousands that are known.
+            return fresh;
+        }
         self.0.rcu(|table| {
-            adopted = false;
             let mut table = table.as_ref().clone();
-            for (origin, name, held) in fresh {
+            for (origin, name, held) in &fresh {
                 let names = table.of_mut(*origin);
-                if names.get(name).is_none_or(|old| is_newer(held, old)) {
+                if names.get(name).is_none_or(|old| old.revision() < held.revision()) {
                     names.insert(name, Arc::clone(held));
-                    adopted = true;
                 }
             }
             table
         });
-        adopted
+        fresh
+    }
+
+    /// Whether what `revision` wrote for `name` has been looked at.
+    pub(crate) fn knows(&self, origin: Origin, name: &str, revision: Revision) -> bool {
+        self.load().of(origin).get(name).is_some_and(|held| held.revision() >= revision)
     }
 
     /// Drops certificates.
@@ -105,9 +136,45 @@ impl Managed {
     }
 }
 
-/// Issued later; lifetimes say nothing, they differ between CAs.
-fn is_newer(fresh: &Held, old: &Held) -> bool {
-    let (fresh, old) = (&fresh.certificate, &old.certificate);
-    fresh.serial != old.serial
-        && (fresh.not_before, fresh.not_after) >= (old.not_before, old.not_after)
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::certificate::{Certificate, tests::pem};
+    use time::OffsetDateTime;
+
+    const NAME: &str = "a.example.com";
+
+    fn fresh(revision: u64, day: i64) -> Fresh {
+        let start = OffsetDateTime::from_unix_timestamp(1_800_000_000).unwrap();
+        let (chain, key) = pem(&[NAME], start + time::Duration::days(day), 90);
+        let certificate = Certificate::from_pem(chain.as_bytes(), key.as_bytes()).unwrap();
+        (Origin::Acme, NAME.to_owned(), Held::stored(certificate, Revision(revision)))
+    }
+
+    fn served(managed: &Managed) -> String {
+        managed.load().of(Origin::Acme).get(NAME).unwrap().certificate.serial.clone()
+    }
+
+    #[test]
+    fn the_later_write_wins_whatever_its_dates_say() {
+        let managed = Managed::default();
+        let (first, backdated) = (fresh(3, 0), fresh(5, -30));
+        assert_eq!(managed.adopt(vec![first.clone()]).len(), 1);
+        assert_eq!(managed.adopt(vec![backdated.clone()]).len(), 1);
+        assert_eq!(served(&managed), backdated.2.certificate.serial);
+        assert!(managed.adopt(vec![first, backdated]).is_empty());
+        assert!(managed.knows(Origin::Acme, NAME, Revision(5)));
+        assert!(!managed.knows(Origin::Acme, NAME, Revision(6)));
+    }
+
+    #[test]
+    fn what_was_just_issued_is_not_undone_by_what_the_store_still_has() {
+        let managed = Managed::default();
+        let (stored, issued) = (fresh(3, 0), fresh(0, -1));
+        managed.adopt(vec![stored.clone()]);
+        managed.replace(std::slice::from_ref(&issued));
+        assert!(managed.adopt(vec![stored]).is_empty());
+        assert_eq!(served(&managed), issued.2.certificate.serial);
+        assert_eq!(managed.adopt(vec![fresh(4, -2)]).len(), 1, "another process ordered later");
+    }
 }

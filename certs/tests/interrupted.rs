@@ -20,11 +20,12 @@ use tidegate_store::{Committed, Compare, Entry, Lease, Op, Revision, Store, Stor
 
 const SHOP: &str = "shop.example.com";
 
-/// A store that refuses certificates while `full`.
+/// A store that refuses certificates while `full`, and everything while `frozen`.
 #[derive(Debug)]
 struct Full {
     store: Arc<dyn Store>,
     full: Arc<AtomicBool>,
+    frozen: Arc<AtomicBool>,
 }
 
 #[async_trait]
@@ -40,7 +41,8 @@ impl Store for Full {
     async fn txn(&self, compares: Vec<Compare>, ops: Vec<Op>) -> Result<Committed, StoreError> {
         let certificate =
             |op: &Op| matches!(op, Op::Put { key, .. } if key.starts_with("certs/acme/"));
-        if self.full.load(Ordering::Relaxed) && ops.iter().any(certificate) {
+        let full = self.full.load(Ordering::Relaxed) && ops.iter().any(certificate);
+        if full || self.frozen.load(Ordering::Relaxed) {
             let cause = "database or disk is full".to_owned();
             return Err(StoreError::Io { path: "state.db".into(), doing: "written", cause });
         }
@@ -80,7 +82,7 @@ async fn a_certificate_that_could_not_be_stored_is_served_and_stored_later() {
     let full = Arc::new(AtomicBool::new(true));
     let wrap = |options: &mut tidegate_certs::Options| {
         let store = Arc::clone(&options.store);
-        options.store = Arc::new(Full { store, full: Arc::clone(&full) });
+        options.store = Arc::new(Full { store, full: Arc::clone(&full), frozen: Arc::default() });
     };
     let node = Node::start_with(dir.path(), true, wrap).await;
     node.apply(&config(&text), Some(&edge));
@@ -110,4 +112,34 @@ async fn a_certificate_that_could_not_be_stored_is_served_and_stored_later() {
     assert_eq!(node.status(SHOP).serial, held.serial);
     node.stop().await;
     assert_eq!(pebble.issued(), 2);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_disk_that_is_full_at_the_start_keeps_nothing_from_being_served() {
+    const LOCAL: &str = "shop.localhost";
+    let edge = Edge::start().await;
+    let dir = tempfile::tempdir().unwrap();
+    let config = config(&listener("{}", &[LOCAL]));
+    let node = Node::start(dir.path()).await;
+    node.apply(&config, Some(&edge));
+    node.stored("certs/internal/shop.localhost").await;
+    let shown = edge.shown(LOCAL).await.unwrap();
+    let late = r#"{"format": 1, "value": {"kind": "http-01", "name": "a", "token": "t",
+        "key_authorization": "t.k", "expires": 1}}"#;
+    let put = |key: &str, value: &[u8]| Op::Put { key: key.to_owned(), value: value.to_vec() };
+    let ops = vec![put("acme/challenges/t", late.as_bytes()), put("certs/acme/b", b"\0")];
+    node.store.txn(vec![], ops).await.unwrap();
+    node.stop().await;
+
+    let node = Node::start_with(dir.path(), true, |options| {
+        let store = Arc::clone(&options.store);
+        let frozen = Arc::new(AtomicBool::new(true));
+        options.store = Arc::new(Full { store, full: Arc::default(), frozen });
+    })
+    .await;
+    node.apply(&config, Some(&edge));
+    assert_eq!(edge.shown(LOCAL).await.unwrap(), shown);
+    let notices = node.certs.notices();
+    assert!(notices.iter().any(|text| text.contains("could not be kept aside")), "{notices:?}");
+    node.stop().await;
 }

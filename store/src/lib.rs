@@ -6,11 +6,13 @@
 //! writer can say "only if nobody else has" ([`Compare`]). The data path never calls any of
 //! this.
 
+mod holder;
 mod limits;
 mod notice;
 mod sealed;
 mod sqlite;
 
+pub use holder::holder;
 pub use limits::{MAX_KEY, MAX_OPS, MAX_VALUE, MAX_WATCHES};
 pub use notice::Notice;
 pub use sealed::{KeyRing, Sealed};
@@ -215,7 +217,8 @@ pub trait Store: Send + Sync + fmt::Debug + 'static {
     /// A watcher gets the *last* change of each key, in order of revision: changes of one key
     /// that come faster than it reads may be merged. It never holds up a writer.
     async fn watch(&self, prefix: &str, from: Revision) -> Result<Watch, StoreError>;
-    /// Takes or prolongs a lease for `holder`; `None` while somebody else holds it.
+    /// Takes or prolongs a lease for `holder`; `None` while somebody else holds it. A name made
+    /// by [`holder()`] lets a store on the same machine see that its process has ended.
     async fn acquire(
         &self,
         name: &str,

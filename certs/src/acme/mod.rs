@@ -11,7 +11,7 @@ pub(crate) use failure::Failure;
 use crate::{
     certificate::Certificate,
     challenges::{ChallengeKind, Challenges},
-    clock::Clock,
+    clock::{Clock, after, rfc3339},
     metrics::Metrics,
     schedule::Schedule,
     stored::StoredCertificate,
@@ -20,9 +20,10 @@ use failure::Scope;
 use http::Transport;
 use order::Desk;
 use parking_lot::Mutex;
-use std::{collections::HashMap, path::PathBuf, sync::Arc};
+use std::{collections::HashMap, path::PathBuf, sync::Arc, time::Duration};
 use tidegate_config::{Acme, Challenge, Issuer};
-use tidegate_store::Store;
+use tidegate_store::{Lease, Store};
+use time::OffsetDateTime;
 
 /// Orders certificates: issuer by issuer, challenge by challenge.
 #[derive(Debug)]
@@ -54,11 +55,16 @@ impl Orders {
     }
 
     /// Obtains a certificate for `name`, or says why every issuer failed.
-    pub(crate) async fn obtain(&self, name: &str, acme: &Acme) -> Result<Issued, Failure> {
+    pub(crate) async fn obtain(
+        &self,
+        name: &str,
+        acme: &Acme,
+        lease: &Lease,
+    ) -> Result<Issued, Failure> {
         let mut texts = Vec::new();
         let mut retry_after = None;
         for issuer in &acme.issuers {
-            match self.obtain_from(name, acme, issuer).await {
+            match self.obtain_from(name, acme, issuer, lease).await {
                 Ok(issued) => {
                     self.metrics.ordered(&issuer.name, "issued");
                     return Ok(issued);
@@ -92,6 +98,7 @@ impl Orders {
         name: &str,
         acme: &Acme,
         issuer: &Issuer,
+        lease: &Lease,
     ) -> Result<Issued, Failure> {
         let transport = self.transport(issuer).await?;
         if let Some(wait) = transport.held_back() {
@@ -102,13 +109,14 @@ impl Orders {
             let scope = Scope::Authority;
             return Err(Failure { text, scope, retry_after: Some(wait) });
         }
-        let outcome = match self.try_challenges(name, acme, issuer, &transport, None).await {
+        let outcome = match self.try_challenges(name, acme, issuer, lease, &transport, None).await {
             Err((failure, Some(url))) if failure.scope == Scope::Account => {
                 tracing::warn!(
                     authority = issuer.name,
                     "the ACME account is unknown there; it is made anew"
                 );
-                let again = self.try_challenges(name, acme, issuer, &transport, Some(&url)).await;
+                let again =
+                    self.try_challenges(name, acme, issuer, lease, &transport, Some(&url)).await;
                 again.map_err(|(failure, _)| failure)
             }
             other => other.map_err(|(failure, _)| failure),
@@ -122,6 +130,7 @@ impl Orders {
         name: &str,
         acme: &Acme,
         issuer: &Issuer,
+        lease: &Lease,
         transport: &Transport,
         forget: Option<&str>,
     ) -> Result<Issued, (Failure, Option<String>)> {
@@ -140,15 +149,18 @@ impl Orders {
             account: &account,
             authority: &issuer.name,
             name,
+            lease,
         };
         let known = |failure| (failure, Some(account.id().to_owned()));
         if let Some(stored) = desk.resume().await.map_err(known)? {
-            return check(name, stored).map_err(known);
+            return check(name, stored, self.clock.now()).map_err(known);
         }
         let mut texts: Vec<String> = Vec::new();
         for kind in acme.challenges.iter().map(|challenge| kind(*challenge)) {
             match desk.place(kind).await {
-                Ok(stored) => return check(name, stored).map_err(known),
+                Ok(stored) => {
+                    return check(name, stored, self.clock.now()).map_err(known);
+                }
                 Err(failure) if failure.scope == Scope::Challenge => texts.push(failure.text),
                 Err(failure) => return Err(known(failure)),
             }
@@ -187,7 +199,11 @@ pub(crate) fn check_issuer(issuer: &Issuer) -> Result<(), String> {
 }
 
 /// Whether what the authority sent is what was ordered.
-fn check(name: &str, stored: StoredCertificate) -> Result<Issued, Failure> {
+fn check(
+    name: &str,
+    mut stored: StoredCertificate,
+    now: OffsetDateTime,
+) -> Result<Issued, Failure> {
     let wrong = |cause: String| {
         Failure::new(
             Scope::Authority,
@@ -198,6 +214,16 @@ fn check(name: &str, stored: StoredCertificate) -> Result<Issued, Failure> {
     if !certificate.names.iter().any(|covered| crate::names::covers(covered, name)) {
         return Err(wrong("it does not name the host".to_owned()));
     }
+    let (from, until) = (certificate.not_before, certificate.not_after);
+    // Authorities backdate theirs, by an hour as a rule; clients are not always right either.
+    if until <= now || from > after(now, Duration::from_secs(3600)) {
+        let (from, until, now) = (rfc3339(from), rfc3339(until), rfc3339(now));
+        let odd = format!(
+            "it is valid from {from} to {until} and it is {now} here: is this machine's clock right?"
+        );
+        return Err(wrong(odd));
+    }
+    stored.issued = Some(now.unix_timestamp());
     Ok(Issued { stored, certificate })
 }
 
@@ -205,5 +231,27 @@ fn kind(challenge: Challenge) -> ChallengeKind {
     match challenge {
         Challenge::Http01 => ChallengeKind::Http01,
         Challenge::TlsAlpn01 => ChallengeKind::TlsAlpn01,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::certificate::tests::pem;
+
+    #[test]
+    fn a_certificate_whose_dates_are_odd_here_is_refused_with_a_word_on_the_clock() {
+        let start = OffsetDateTime::from_unix_timestamp(1_800_000_000).unwrap();
+        let at = |now: OffsetDateTime| {
+            let (chain, key) = pem(&["a.example.com"], start, 90);
+            let stored = StoredCertificate { authority: "ca".into(), chain, key, issued: None };
+            check("a.example.com", stored, now).map_err(|failure| failure.text)
+        };
+        let days = time::Duration::days;
+        assert_eq!(at(start).ok().unwrap().stored.issued, Some(1_800_000_000));
+        for odd in [start - days(1), start + days(90)] {
+            let text = at(odd).err().unwrap();
+            assert!(text.contains("clock") && text.contains("2027-"), "{text}");
+        }
     }
 }

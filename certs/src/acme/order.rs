@@ -20,7 +20,7 @@ use std::{
     sync::Arc,
     time::{Duration, Instant},
 };
-use tidegate_store::{Op, Store};
+use tidegate_store::{Committed, Compare, Lease, Op, Store};
 
 /// First and longest pause between two looks at an order.
 const POLL: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(5));
@@ -37,6 +37,8 @@ pub(super) struct Desk<'a> {
     pub(super) authority: &'a str,
     /// The name ordered for.
     pub(super) name: &'a str,
+    /// The right to order for it; without it nothing is written.
+    pub(super) lease: &'a Lease,
 }
 
 impl Desk<'_> {
@@ -66,12 +68,12 @@ impl Desk<'_> {
         let identifiers = [Identifier::Dns(self.name.to_owned())];
         let order = self.timed(self.account.new_order(&NewOrder::new(&identifiers))).await?;
         let mut order = order.map_err(|error| Failure::of(&error, None))?;
-        let opened = self.prove(&mut order, kind).await;
-        let ready = match &opened {
-            Ok(_) => self.until_validated(&mut order, kind).await,
-            Err(failure) => Err(failure.clone()),
+        let mut opened = Vec::new();
+        let ready = match self.prove(&mut order, kind, &mut opened).await {
+            Ok(()) => self.until_validated(&mut order, kind).await,
+            Err(failure) => Err(failure),
         };
-        for token in opened.unwrap_or_default() {
+        for token in opened {
             self.close(&token).await;
         }
         ready?;
@@ -84,13 +86,18 @@ impl Desk<'_> {
             key: key.clone(),
         };
         let put = Op::Put { key: stored::pending_key(self.name), value: stored::encode(&pending) };
-        self.store.txn(vec![], vec![put]).await.map_err(|error| store_failure(&error))?;
+        self.write(vec![put]).await?;
         self.fetch(&mut order, key).await
     }
 
-    /// Answers the order's challenges; returns the tokens that are open now.
-    async fn prove(&self, order: &mut Order, kind: ChallengeKind) -> Result<Vec<String>, Failure> {
-        let mut opened = Vec::new();
+    /// Answers the order's challenges; `opened` are the tokens that are open now, whatever comes
+    /// of it.
+    async fn prove(
+        &self,
+        order: &mut Order,
+        kind: ChallengeKind,
+        opened: &mut Vec<String>,
+    ) -> Result<(), Failure> {
         let mut authorizations = order.authorizations();
         while let Some(authorization) = self.timed(authorizations.next()).await? {
             let mut authorization = authorization.map_err(|error| Failure::of(&error, None))?;
@@ -109,18 +116,12 @@ impl Desk<'_> {
             };
             let token = challenge.token.clone();
             let answer = challenge.key_authorization().as_str().to_owned();
-            self.open(kind, &token, answer).await?;
             opened.push(token.clone());
-            let ready = match self.timed(challenge.set_ready()).await {
-                Ok(ready) => ready.map_err(|error| Failure::of(&error, Some(kind))),
-                Err(late) => Err(late),
-            };
-            if let Err(failure) = ready {
-                self.close(&token).await;
-                return Err(failure);
-            }
+            self.open(kind, &token, answer).await?;
+            let ready = self.timed(challenge.set_ready()).await?;
+            ready.map_err(|error| Failure::of(&error, Some(kind)))?;
         }
-        Ok(opened)
+        Ok(())
     }
 
     /// Publishes an answer: in memory, for the other process, and long enough for it to see.
@@ -134,10 +135,22 @@ impl Desk<'_> {
             expires: crate::clock::after(self.clock.now(), lives).unix_timestamp(),
         };
         let put = Op::Put { key: stored::challenge_key(token), value: stored::encode(&challenge) };
-        self.store.txn(vec![], vec![put]).await.map_err(|error| store_failure(&error))?;
+        self.write(vec![put]).await?;
         self.challenges.open(challenge).map_err(|cause| Failure::new(Scope::Node, cause))?;
         tokio::time::sleep(self.schedule.settle).await;
         Ok(())
+    }
+
+    /// Writes while the lease is ours.
+    async fn write(&self, ops: Vec<Op>) -> Result<(), Failure> {
+        let held = vec![Compare::Held(self.lease.clone())];
+        match self.store.txn(held, ops).await {
+            Ok(Committed::Yes(_)) => Ok(()),
+            Ok(Committed::No) => {
+                Err(Failure::new(Scope::Node, "another process has taken the order over"))
+            }
+            Err(error) => Err(store_failure(&error)),
+        }
     }
 
     async fn close(&self, token: &str) {
@@ -220,7 +233,7 @@ impl Desk<'_> {
             self.timed(order.certificate()).await?.map_err(|error| Failure::of(&error, None))?;
         let chain = chain
             .ok_or_else(|| Failure::new(Scope::Authority, "the authority sent no certificate"))?;
-        Ok(StoredCertificate { authority: self.authority.to_owned(), chain, key })
+        Ok(StoredCertificate { authority: self.authority.to_owned(), chain, key, issued: None })
     }
 
     /// Looks at the order until `done`; `None` when `limit` has passed.

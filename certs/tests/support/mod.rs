@@ -146,6 +146,17 @@ impl Node {
         panic!("still {:?}", self.status(name));
     }
 
+    /// Waits until the store has `key`.
+    pub async fn stored(&self, key: &str) -> Vec<u8> {
+        for _ in 0..600 {
+            if let Some(entry) = self.store.get(key).await.unwrap() {
+                return entry.value;
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        panic!("{key} is not stored");
+    }
+
     /// The sum of a metric's values.
     pub fn metric(&self, name: &str) -> f64 {
         let families = self.registry.gather();

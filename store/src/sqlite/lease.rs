@@ -2,13 +2,14 @@
 //!
 //! A lease ends at a time of the machine's boot clock, which all its processes share and nobody
 //! can set: a jump of the wall clock neither ends nor prolongs a lease. A lease taken before a
-//! reboot (another *era*) is over, since nobody who held it can still run. Where the system
+//! reboot (another *era*) is over, since nobody who held it can still run; so is one whose holder
+//! is a process that has ended ([`crate::holder()`]). Where the system
 //! has no boot id, the era is constant and the wall clock counts; a jump back then prolongs a
 //! lease, but by at most its own length ([`remaining`]), and a holder that is overtaken by a
 //! jump forward is told apart by its token.
 
 use super::schema;
-use crate::Lease;
+use crate::{Lease, holder::has_ended};
 use rusqlite::{Connection, OptionalExtension};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -69,10 +70,13 @@ pub(super) fn acquire(
     let expires_ms = now.ms.saturating_add(ttl_ms);
     let token = match read(conn, name)? {
         Some(row) if remaining(&row, now, ttl_ms) => {
-            if row.holder != holder {
+            if row.holder == holder {
+                row.token
+            } else if has_ended(&row.holder) {
+                schema::add(conn, "token", 1)?
+            } else {
                 return Ok(None);
             }
-            row.token
         }
         _ => schema::add(conn, "token", 1)?,
     };
@@ -137,6 +141,24 @@ mod tests {
         let mut conn = Connection::open_in_memory().unwrap();
         schema::create(&mut conn, 0).unwrap();
         conn
+    }
+
+    #[test]
+    fn the_lease_of_a_process_that_was_killed_is_taken_over_under_another_token() {
+        let conn = memory();
+        let mut child = std::process::Command::new("sleep").arg("60").spawn().unwrap();
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", child.id())).unwrap();
+        let start = stat.rsplit_once(") ").unwrap().1.split(' ').nth(19).unwrap().to_owned();
+        let this = crate::holder("next");
+        let namespace = this.rsplit('.').next().unwrap();
+        let before = format!("before#{}.{start}.{namespace}", child.id());
+        let first = acquire(&conn, "leader", &before, TTL, &at(0)).unwrap().unwrap();
+        assert_eq!(acquire(&conn, "leader", &this, TTL, &at(1)).unwrap(), None);
+        child.kill().unwrap();
+        child.wait().unwrap();
+        let second = acquire(&conn, "leader", &this, TTL, &at(2)).unwrap().unwrap();
+        assert!(second.token > first.token);
+        assert!(!is_held(&conn, &first, &at(3)).unwrap());
     }
 
     #[test]
