@@ -66,7 +66,8 @@ async fn nobody_can_claim_a_client_certificate() {
             )
             .await;
         assert_eq!(client.response().await.status, 200);
-        let forged = [("client-cert", ":Zm9yZ2Vk:"), ("ssl-client-cert", "forged"), ("x-kept", "1")];
+        let forged =
+            [("client-cert", ":Zm9yZ2Vk:"), ("ssl-client-cert", "forged"), ("x-kept", "1")];
         Client::http2(http).send(with_headers("GET", "/h2", &forged, "")).await;
     }
     for path in ["/h1", "/h2"] {
