@@ -95,7 +95,7 @@ impl ListenerTls {
 
     /// Whether the listener was made for these settings.
     pub(crate) fn is_for(&self, settings: &Tls, protocols: Protocols) -> bool {
-        self.settings == *settings && self.policy.protocols == protocols
+        self.settings == *settings && self.policy.terms.protocols == protocols
     }
 
     /// The pairs of files it serves.

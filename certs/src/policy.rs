@@ -1,15 +1,18 @@
-//! How a listener speaks TLS: versions, protocols and session tickets, apart from which
-//! certificate it shows.
+//! How a listener speaks TLS: versions, cipher suites, key exchange, protocols and session
+//! tickets, apart from which certificate it shows.
 
 use rustls::{
-    NoKeyLog, ServerConfig,
-    crypto::{CryptoProvider, aws_lc_rs},
+    NoKeyLog, ServerConfig, SupportedCipherSuite,
+    crypto::{
+        CryptoProvider, SupportedKxGroup,
+        aws_lc_rs::{self, cipher_suite, kx_group},
+    },
     server::{ClientHello, NoServerSessionStorage, ResolvesServerCert},
     sign::CertifiedKey,
     version::{TLS12, TLS13},
 };
 use std::sync::{Arc, LazyLock};
-use tidegate_config::{Protocols, TlsVersion};
+use tidegate_config::{Protocols, TlsPolicy, TlsVersion};
 
 /// ALPN of TLS-ALPN-01 challenges (RFC 8737).
 pub(crate) const ACME_TLS: &[u8] = b"acme-tls/1";
@@ -21,37 +24,72 @@ pub(crate) fn provider() -> Arc<CryptoProvider> {
     Arc::clone(&PROVIDER)
 }
 
-/// One listener's way to speak TLS. Tickets are sealed under its own rotating key (6 h, valid
-/// 12 h), so that none is good on a listener with another policy; it lives as long as the
-/// settings stay the same, also through reloads.
-#[derive(Debug)]
-pub(crate) struct Policy {
+/// AEAD ciphers only, with forward secrecy; the strongest first, by the server's order. The
+/// TLS 1.3 suites come first, and are all that `modern` uses.
+const SUITES: [SupportedCipherSuite; 9] = [
+    cipher_suite::TLS13_AES_256_GCM_SHA384,
+    cipher_suite::TLS13_AES_128_GCM_SHA256,
+    cipher_suite::TLS13_CHACHA20_POLY1305_SHA256,
+    cipher_suite::TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384,
+    cipher_suite::TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256,
+    cipher_suite::TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256,
+    cipher_suite::TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384,
+    cipher_suite::TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256,
+    cipher_suite::TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256,
+];
+
+/// The hybrid first: what is recorded today must not be readable when quantum computers come.
+const GROUPS: [&dyn SupportedKxGroup; 4] =
+    [kx_group::X25519MLKEM768, kx_group::X25519, kx_group::SECP256R1, kx_group::SECP384R1];
+
+fn restricted() -> Arc<CryptoProvider> {
+    static PROVIDER: LazyLock<Arc<CryptoProvider>> = LazyLock::new(|| {
+        Arc::new(CryptoProvider {
+            cipher_suites: SUITES.to_vec(),
+            kx_groups: GROUPS.to_vec(),
+            ..aws_lc_rs::default_provider()
+        })
+    });
+    Arc::clone(&PROVIDER)
+}
+
+/// What of the document makes one way to speak TLS differ from another.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Terms {
+    pub(crate) policy: TlsPolicy,
     pub(crate) min_version: TlsVersion,
     pub(crate) protocols: Protocols,
+}
+
+/// One way to speak TLS. Tickets are sealed under its own rotating key (6 h, valid 12 h), so that
+/// none is good under another policy; it lives as long as its terms stay the same, also through
+/// reloads.
+#[derive(Debug)]
+pub(crate) struct Policy {
+    pub(crate) terms: Terms,
     template: ServerConfig,
 }
 
 impl Policy {
-    pub(crate) fn new(
-        min_version: TlsVersion,
-        protocols: Protocols,
-    ) -> Result<Self, rustls::Error> {
-        let versions = match min_version {
-            TlsVersion::Tls12 => &[&TLS13, &TLS12][..],
-            TlsVersion::Tls13 => &[&TLS13][..],
+    pub(crate) fn new(terms: Terms) -> Result<Self, rustls::Error> {
+        let versions = match (terms.policy, terms.min_version) {
+            (TlsPolicy::Intermediate, TlsVersion::Tls12) => &[&TLS13, &TLS12][..],
+            (TlsPolicy::Modern, _) | (_, TlsVersion::Tls13) => &[&TLS13][..],
         };
-        let mut template = ServerConfig::builder_with_provider(provider())
+        let mut template = ServerConfig::builder_with_provider(restricted())
             .with_protocol_versions(versions)?
             .with_no_client_auth()
             .with_cert_resolver(Arc::new(Nothing));
-        let alpn = [(protocols.http2, &b"h2"[..]), (protocols.http1, &b"http/1.1"[..])];
+        let spoken = terms.protocols;
+        let alpn = [(spoken.http2, &b"h2"[..]), (spoken.http1, &b"http/1.1"[..])];
         template.alpn_protocols =
             alpn.into_iter().filter(|(on, _)| *on).map(|(_, name)| name.to_vec()).collect();
+        template.ignore_client_order = true;
         template.session_storage = Arc::new(NoServerSessionStorage {});
         template.ticketer = aws_lc_rs::Ticketer::new()?;
         template.key_log = Arc::new(NoKeyLog);
-        template.max_early_data_size = 0;
-        Ok(Self { min_version, protocols, template })
+        template.max_early_data_size = 0; // replays would reach upstreams
+        Ok(Self { terms, template })
     }
 
     /// A configuration that shows `key`.

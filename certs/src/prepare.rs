@@ -9,7 +9,7 @@ use crate::{
     held::{FileIndex, Held, index},
     internal::{Leaf, RENEW_AT_PERCENT},
     listener::ListenerTls,
-    policy::Policy,
+    policy::{Policy, Terms},
     state::FilePair,
     table::Origin,
     wanted::{Wanted, wanted},
@@ -149,16 +149,15 @@ fn build(
     if let Some(serving) = serving.as_ref().filter(|old| old.is_for(tls, listener.protocols)) {
         return Ok(Arc::clone(serving));
     }
-    let policy = serving.map(|old| Arc::clone(&old.policy)).filter(|policy| {
-        policy.min_version == tls.min_version && policy.protocols == listener.protocols
-    });
+    let terms =
+        Terms { policy: tls.policy, min_version: tls.min_version, protocols: listener.protocols };
+    let policy = serving.map(|old| Arc::clone(&old.policy)).filter(|old| old.terms == terms);
     let policy = match policy {
         Some(policy) => policy,
-        None => {
-            Policy::new(tls.min_version, listener.protocols).map(Arc::new).map_err(|error| {
-                CertsError::Listener { listener: name.clone(), cause: error.to_string() }
-            })?
-        }
+        None => Policy::new(terms).map(Arc::new).map_err(|error| CertsError::Listener {
+            listener: name.clone(),
+            cause: error.to_string(),
+        })?,
     };
     Ok(Arc::new(ListenerTls::new(
         tls.clone(),

@@ -85,7 +85,7 @@ fn fields_change() {
         ("0.0.0.0:443", "0.0.0.0:8443"),
         (
             "tls = {}",
-            "tls = { min_version = '1.3', names = ['a.example.com'] }\nlimits = { headers = 200, body_timeout = '1s' }",
+            "tls = { policy = 'modern', min_version = '1.3', names = ['a.example.com'] }\nlimits = { headers = 200, body_timeout = '1s' }",
         ),
         ("redirect_https = true", "redirect_https = false"),
         ("\"10.0.0.12:8080\"", "\"10.0.0.13:8080\", \"10.0.0.14:8080\""),

@@ -278,7 +278,7 @@ fn addresses_and_certificates() {
         [listeners.a]
         address = "0.0.0.0:443"
         redirect_https = true
-        tls = { min_version = "1.1", names = ["*.example.com", "a.example.com"] }
+        tls = { policy = "old", min_version = "1.1", names = ["*.example.com", "a.example.com"] }
 
         [listeners.b]
         address = "127.0.0.1:9180"
@@ -290,7 +290,7 @@ fn addresses_and_certificates() {
 
         [listeners.d]
         address = "127.0.0.1:9181"
-        tls = { issuer = "internal" }
+        tls = { issuer = "internal", policy = "modern", min_version = "1.2" }
 
         [routes.a]
         host = "shop.example.com"

@@ -23,6 +23,7 @@ mod figures;
 mod forwarded;
 pub mod h1;
 mod hop;
+mod identity;
 mod limit;
 mod lines;
 mod listener;

@@ -6,7 +6,7 @@ use crate::{
     client::{self, Forwarding},
     conn::Connection,
     exchange::{Failed, Outgoing, exchange},
-    h1, hop,
+    h1, hop, identity,
     limit::{Decision, Limit, Subject},
     normalise,
     observe::{Facts, Observation, Target},
@@ -112,6 +112,7 @@ async fn answer(
     if request.version() == http::Version::HTTP_2 {
         narrow_h2(listening, &mut request)?;
     }
+    identity::remove_claims(request.headers_mut());
     let trusted = client::is_trusted(connection.peer.ip(), &listening.document.trusted_proxies);
     observation.facts.request_id = Some(request_id(&request, trusted));
     let authority = authority(&request)?;

@@ -49,6 +49,41 @@ async fn forwarding_headers_of_strangers_are_replaced() {
 }
 
 #[tokio::test]
+async fn nobody_can_claim_a_client_certificate() {
+    let origin = Origin::start("v1").await;
+    for edge in [Edge::start(&simple(origin.address)).await, behind_proxies(&origin).await] {
+        let http = edge.address("http").await;
+        let mut client = RawClient::connect(http).await;
+        // In the head, in CGI's spelling and as a trailer, which some servers merge.
+        client
+            .send(
+                "POST /h1 HTTP/1.1\r\nHost: app.test\r\nClient-Cert: :Zm9yZ2Vk:\r\n\
+                 CLIENT-CERT-CHAIN: :Zm9yZ2Vk:\r\nX-Client-Cert-Subject: forged\r\n\
+                 X_Client_Cert: forged\r\nX-SSL-Client-Verify: forged\r\n\
+                 SSL-Client-Subject-DN: forged\r\nX-Forwarded-Client-Cert: forged\r\n\
+                 X-Kept: 1\r\nTransfer-Encoding: chunked\r\n\r\n\
+                 1\r\nx\r\n0\r\nClient-Cert: :Zm9yZ2Vk:\r\nX-Client-Cert: forged\r\n\r\n",
+            )
+            .await;
+        assert_eq!(client.response().await.status, 200);
+        let forged =
+            [("client-cert", ":Zm9yZ2Vk:"), ("ssl-client-cert", "forged"), ("x-kept", "1")];
+        Client::http2(http).send(with_headers("GET", "/h2", &forged, "")).await;
+    }
+    for path in ["/h1", "/h2"] {
+        let seen = origin.seen_at(path);
+        assert_eq!(seen.len(), 2);
+        for seen in seen {
+            assert_eq!(seen.header("x-kept").as_deref(), Some("1"), "{path}");
+        }
+    }
+    let wire = origin.wire_text();
+    for word in ["forged", "Zm9yZ2Vk"] {
+        assert!(!wire.contains(word), "{word} reached the upstream: {wire}");
+    }
+}
+
+#[tokio::test]
 async fn forwarding_headers_of_trusted_proxies_are_continued() {
     let origin = Origin::start("v1").await;
     let edge = behind_proxies(&origin).await;

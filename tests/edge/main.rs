@@ -33,6 +33,7 @@ mod smuggling;
 mod soak;
 mod streaming;
 mod timeouts;
+mod tls;
 mod waf;
 mod waf_checks;
 mod waf_crs;

@@ -176,6 +176,7 @@ fn tightness(change: &Change, path: &[&str]) -> &'static str {
             | ["server", "connections"]
     );
     let version = matches!(path, ["listeners", _, "tls", "min_version"]);
+    let policy = matches!(path, ["listeners", _, "tls", "policy"]);
     let limited = matches!(path, ["routes", _, "rate_limits"]);
     match (change.order, change.old.as_deref(), change.new.as_deref()) {
         (_, Some("none"), _) if limited => " (tightened)",
@@ -186,6 +187,8 @@ fn tightness(change: &Change, path: &[&str]) -> &'static str {
         (_, Some(_), None) if bound => " (loosened)",
         (_, Some(old), Some(new)) if version && old < new => " (tightened)",
         (_, Some(old), Some(new)) if version && old > new => " (loosened)",
+        (_, _, Some("modern")) if policy => " (tightened)",
+        (_, Some("modern"), _) if policy => " (loosened)",
         _ => "",
     }
 }

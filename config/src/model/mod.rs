@@ -40,7 +40,7 @@ pub use rate_limit::{LimitKey, RateLimit};
 pub use route::Route;
 pub use server::Server;
 pub use service::{Service, Sticky, Version};
-pub use tls::{CertificateFiles, Tls, TlsIssuer, TlsVersion};
+pub use tls::{CertificateFiles, Tls, TlsIssuer, TlsPolicy, TlsVersion};
 pub use upstream::{
     Balance, Pool, Retries, Upstream, UpstreamProtocol, UpstreamTimeouts, UpstreamTls,
 };

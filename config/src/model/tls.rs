@@ -1,5 +1,5 @@
 use super::host::server_name;
-use crate::shape::{optional, set, table, words};
+use crate::shape::{Reader, optional, set, table, words};
 use std::path::PathBuf;
 
 table! {
@@ -16,8 +16,35 @@ table! {
         default: Option<String> as optional(server_name()),
         /// Further names to hold certificates for, beside the hosts of the listener's routes.
         names: Vec<String> = [] as set(server_name()),
-        /// The oldest TLS version: `1.2` (default) or `1.3`.
+        /// Which clients are served, by TLS version, cipher suites and key exchange: `intermediate`
+        /// (default) or `modern`.
+        policy: TlsPolicy = "intermediate",
+        /// The oldest TLS version: `1.2` (default, as the policy says) or `1.3`; it can only
+        /// narrow the policy.
         min_version: TlsVersion = "1.2",
+    }
+    check = check;
+}
+
+fn check(tls: &Tls, reader: &mut Reader<'_, '_, '_>) {
+    if tls.policy == TlsPolicy::Modern
+        && tls.min_version == TlsVersion::Tls12
+        && reader.get("min_version").is_some()
+    {
+        reader
+            .fault_at(Some("min_version"), "policy `modern` serves TLS 1.3 only")
+            .help("remove `min_version`, or set `policy = \"intermediate\"`");
+    }
+}
+
+words! {
+    /// Which clients TLS is spoken with; the server's order of cipher suites counts. Keys are
+    /// exchanged by X25519MLKEM768, X25519, P-256 or P-384.
+    pub enum TlsPolicy: "TLS policy" {
+        /// TLS 1.2 with ECDHE and an AEAD cipher, and TLS 1.3: every client of the last ten years.
+        Intermediate = "intermediate",
+        /// TLS 1.3 only.
+        Modern = "modern",
     }
 }
 

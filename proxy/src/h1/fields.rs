@@ -12,6 +12,7 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 
 use super::Malformed;
+use crate::identity;
 
 /// Fields the proxy adds to a request.
 const ADDED: usize = 8;
@@ -137,6 +138,7 @@ fn is_forbidden_trailer(name: &HeaderName) -> bool {
     NAMES.contains(name)
         || PREFIXES.iter().any(|prefix| text.starts_with(prefix))
         || matches!(text, "x-real-ip" | "x-request-id" | "http2-settings")
+        || identity::is_claim(name)
 }
 
 #[cfg(test)]
@@ -191,10 +193,10 @@ mod tests {
     fn trailers_lose_what_must_not_arrive_late() {
         let mut trailers = parse(
             &Bytes::from_static(
-                b"Host: a\r\ncontent-length: 3\r\nX-Checksum: 1\r\nX-Forwarded-For: 1\r\nif-match: x\r\n\r\n",
+                b"Host: a\r\ncontent-length: 3\r\nX-Checksum: 1\r\nX-Forwarded-For: 1\r\nif-match: x\r\nClient-Cert: :AA==:\r\n\r\n",
             ),
             0,
-            5,
+            6,
         )
         .unwrap();
         retain_trailers(&mut trailers);
