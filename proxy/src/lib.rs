@@ -15,7 +15,6 @@ mod compile;
 mod conn;
 mod cookie;
 mod core;
-mod dns;
 pub mod drain;
 mod exchange;
 mod explain;

@@ -11,7 +11,6 @@ mod verify;
 pub(crate) use known::known;
 pub(crate) use table::{Identity, LOOKUPS, Lookup};
 
-use crate::dns::Resolver;
 use arc_swap::ArcSwap;
 use parking_lot::Mutex;
 use std::{
@@ -24,6 +23,7 @@ use std::{
 };
 use table::Table;
 use tidegate_config::WafCrawler;
+use tidegate_dns::Resolver;
 use tokio::{
     runtime::Handle,
     sync::{Semaphore, mpsc},

@@ -1,8 +1,8 @@
 //! Reverse and forward lookup of one address.
 
 use super::{Crawler, table::Lookup};
-use crate::dns::Resolver;
 use std::net::IpAddr;
+use tidegate_dns::Resolver;
 
 /// Names of an address that are followed; a crawler's has one.
 const NAMES: usize = 4;
