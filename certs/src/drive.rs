@@ -3,7 +3,7 @@
 use crate::{
     Inner,
     clock::after,
-    internal::RENEW_AT_PERCENT,
+    internal::{RENEW_AT_PERCENT, obtain},
     job::{Job, is_due},
     metrics::Trouble,
     prepare::settings_digest,
@@ -25,8 +25,12 @@ const FORGET_AFTER: Duration = Duration::from_secs(30 * 24 * 3600);
 pub(crate) async fn drive(inner: &Arc<Inner>, mut leader: watch::Receiver<bool>) {
     let mut orders = JoinSet::new();
     loop {
+        let leads = *leader.borrow_and_update();
+        if leads {
+            renew_intermediate(inner).await;
+        }
         renew_internal(inner);
-        if *leader.borrow_and_update() {
+        if leads {
             save(inner).await;
             tidy(inner).await;
             start_orders(inner, &mut orders);
@@ -62,6 +66,23 @@ fn pause(inner: &Inner) -> Duration {
     next.unwrap_or(inner.schedule.check).clamp(Duration::from_millis(20), inner.schedule.check)
 }
 
+/// Makes the internal CA's next intermediate when the one in use is due; its leaves stay good.
+async fn renew_intermediate(inner: &Inner) {
+    let now = inner.clock.now();
+    if !inner.internal.load().is_due(now) {
+        return;
+    }
+    let mut notices = Vec::new();
+    match obtain(&inner.store, now, &mut notices).await {
+        Ok(ca) => inner.internal.store(Arc::new(ca)),
+        Err(error) => {
+            inner.metrics.trouble(Trouble::Internal);
+            tracing::error!(%error, "the internal CA's intermediate is not renewed");
+        }
+    }
+    notices.iter().for_each(|notice| tracing::warn!("{notice}"));
+}
+
 /// Issues leaves of the internal CA that are missing or due.
 fn renew_internal(inner: &Inner) {
     let now = inner.clock.now();
@@ -73,7 +94,7 @@ fn renew_internal(inner: &Inner) {
         if held.is_some_and(|held| held.certificate.renew_at(RENEW_AT_PERCENT) > now) {
             continue;
         }
-        match inner.internal.issue(&name, now) {
+        match inner.internal.load().issue(&name, now) {
             Ok(leaf) => {
                 tracing::info!(name, not_after = %leaf.held.certificate.not_after, "the internal CA issued a certificate");
                 fresh.push((Origin::Internal, name.clone(), Arc::clone(&leaf.held)));

@@ -4,9 +4,10 @@ use crate::{
     Inner,
     challenges::Challenge,
     held::Held,
+    internal::InternalCa,
     open::read,
     state::Issuance,
-    stored::{self, parse_certificate_key},
+    stored::{self, StoredCertificate, parse_certificate_key},
     table::Origin,
 };
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
@@ -64,12 +65,17 @@ fn certificates(inner: &Inner, changes: Vec<Change>) {
     for change in changes {
         // What is gone from the store goes on being served.
         let Change::Put(entry) = change else { continue };
+        if entry.key == stored::INTERMEDIATE {
+            intermediate(inner, &entry);
+            continue;
+        }
         let Some((origin, name)) = parse_certificate_key(&entry.key) else { continue };
         if inner.managed.knows(origin, name, entry.revision) {
             continue;
         }
         match read(&entry) {
-            Ok((stored, _)) if origin == Origin::Internal && !inner.internal.issued(&stored) => {}
+            Ok((stored, _))
+                if origin == Origin::Internal && !inner.internal.load().issued(&stored) => {}
             Ok((stored, certificate)) => {
                 if origin == Origin::Acme {
                     issued.insert(name.to_owned(), Issuance::of(&stored));
@@ -94,6 +100,17 @@ fn certificates(inner: &Inner, changes: Vec<Change>) {
     }
     if !adopted.is_empty() {
         inner.wake.notify_one();
+    }
+}
+
+/// Another process renewed the internal CA's intermediate.
+fn intermediate(inner: &Inner, entry: &Entry) {
+    let read = stored::decode::<StoredCertificate>(&entry.value);
+    match read.map_err(|cause| cause.to_string()).and_then(|stored| InternalCa::read(&stored)) {
+        Ok(ca) => inner.internal.store(Arc::new(ca)),
+        Err(cause) => {
+            tracing::warn!(key = entry.key, cause, "the stored intermediate cannot be used");
+        }
     }
 }
 

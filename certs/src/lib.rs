@@ -44,6 +44,7 @@ pub use schedule::Schedule;
 pub use status::{CertificateState, CertificateStatus, Source};
 
 use acme::Orders;
+use arc_swap::ArcSwap;
 use challenges::Challenges;
 use internal::InternalCa;
 use metrics::Metrics;
@@ -100,7 +101,7 @@ struct Inner {
     schedule: Schedule,
     clock: Clock,
     metrics: Arc<Metrics>,
-    internal: InternalCa,
+    internal: ArcSwap<InternalCa>,
     managed: Arc<Managed>,
     challenges: Arc<Challenges>,
     orders: Orders,
@@ -163,7 +164,7 @@ impl Certs {
 
     /// The internal CA's root certificate in PEM, for trust stores.
     pub fn root_pem(&self) -> String {
-        self.inner.internal.root_pem().to_owned()
+        self.inner.internal.load().root_pem().to_owned()
     }
 }
 

@@ -5,31 +5,30 @@ use crate::{
     acme::Orders,
     certificate::Certificate,
     challenges::{Challenge, Challenges},
-    clock::{after, rfc3339},
+    clock::after,
     error::CertsError,
     held::Held,
-    internal::InternalCa,
+    internal::{InternalCa, obtain},
     metrics::{Metrics, Trouble},
     state::{Attempt, Issuance, State},
     stored::{self, StoredAccount, StoredCertificate, StoredRetry, Unreadable},
     table::{Managed, Origin},
 };
+use arc_swap::ArcSwap;
 use parking_lot::Mutex;
 use serde::de::DeserializeOwned;
 use std::sync::Arc;
-use tidegate_store::{Committed, Compare, Entry, Op, Revision, Store, holder};
+use tidegate_store::{Committed, Compare, Entry, Op, Store, holder};
 use time::OffsetDateTime;
 use tokio::sync::Notify;
-
-/// Turns to agree with another process on one root.
-const TURNS: u32 = 4;
 
 pub(crate) async fn open(options: Options) -> Result<Inner, CertsError> {
     let Options { store, registry, node, schedule, clock } = options;
     let metrics = Arc::new(Metrics::register(&registry)?);
     let now = clock.now();
     let mut loader = Loader { store: &store, metrics: &metrics, now, notices: Vec::new() };
-    let internal = loader.root().await?;
+    let internal = obtain(&store, now, &mut loader.notices).await?;
+    loader.notices.iter().for_each(|notice| tracing::warn!("{notice}"));
     let managed = Arc::new(Managed::default());
     let mut state = State::default();
     loader.certificates(&internal, &managed, &mut state).await?;
@@ -66,7 +65,7 @@ pub(crate) async fn open(options: Options) -> Result<Inner, CertsError> {
         schedule,
         clock,
         metrics,
-        internal,
+        internal: ArcSwap::from_pointee(internal),
         managed,
         challenges,
         orders,
@@ -84,57 +83,6 @@ struct Loader<'a> {
 }
 
 impl Loader<'_> {
-    /// The internal CA's root, made if there is none that can be used.
-    async fn root(&mut self) -> Result<InternalCa, CertsError> {
-        for _ in 0..TURNS {
-            let mut revision = Revision(0);
-            let mut ending = None;
-            if let Some(entry) = self.store.get(stored::ROOT).await? {
-                let read = stored::decode::<StoredCertificate>(&entry.value);
-                let read = match read {
-                    Ok(stored) => InternalCa::read(&stored),
-                    Err(cause) => Err(cause.to_string()),
-                };
-                match read {
-                    Ok(root) if !root.is_ending(self.now) => return Ok(root),
-                    Ok(root) => {
-                        ending = Some(root);
-                        self.notice(
-                            "the internal CA's root ends soon and was replaced: trust the new one"
-                                .to_owned(),
-                        );
-                        revision = entry.revision;
-                    }
-                    Err(cause) => {
-                        self.keep_aside(&entry, &cause).await;
-                        self.notice(
-                            "the internal CA has a new root: clients have to trust it anew"
-                                .to_owned(),
-                        );
-                    }
-                }
-            }
-            let (root, value) = InternalCa::generate(self.now)?;
-            let compare = Compare::Revision { key: stored::ROOT.to_owned(), is: revision };
-            let put = Op::Put { key: stored::ROOT.to_owned(), value: stored::encode(&value) };
-            match (self.store.txn(vec![compare], vec![put]).await, ending) {
-                (Ok(Committed::Yes(_)), _) => {
-                    tracing::info!("the internal CA has a root now");
-                    return Ok(root);
-                }
-                // Another process was quicker: take its.
-                (Ok(Committed::No), _) => {}
-                (Err(error), Some(ending)) => {
-                    tracing::warn!(%error, "the internal CA's new root cannot be stored");
-                    return Ok(ending);
-                }
-                (Err(error), None) => return Err(error.into()),
-            }
-        }
-        let cause = "another process keeps changing it in the store".to_owned();
-        Err(CertsError::Internal { name: "its root".to_owned(), cause })
-    }
-
     async fn certificates(
         &mut self,
         internal: &InternalCa,
@@ -147,7 +95,7 @@ impl Loader<'_> {
             for entry in self.store.range(&prefix).await?.0 {
                 let name = entry.key[prefix.len()..].to_owned();
                 match read(&entry) {
-                    // Leaves of an earlier root are issued anew.
+                    // Leaves of an earlier intermediate are issued anew.
                     Ok((stored, _)) if origin == Origin::Internal && !internal.issued(&stored) => {}
                     Ok((stored, certificate)) => {
                         if origin == Origin::Acme {
@@ -195,7 +143,7 @@ impl Loader<'_> {
     async fn keep_aside(&mut self, entry: &Entry, cause: &str) {
         self.metrics.trouble(Trouble::Store);
         let key = &entry.key;
-        let kept = format!("{}{}/{key}", stored::BROKEN, rfc3339(self.now));
+        let kept = stored::broken_key(key, self.now);
         let compare = Compare::Revision { key: key.clone(), is: entry.revision };
         let ops = vec![
             Op::Put { key: kept.clone(), value: entry.value.clone() },

@@ -190,7 +190,7 @@ fn issue(inner: &Inner, wanted: &Wanted, errors: &mut Vec<CertsError>) -> Vec<(S
         if *origin != Origin::Internal || !due() {
             continue;
         }
-        match inner.internal.issue(name, now) {
+        match inner.internal.load().issue(name, now) {
             Ok(leaf) => leaves.push((name.clone(), leaf)),
             Err(error) => errors.push(error),
         }

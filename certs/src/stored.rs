@@ -4,10 +4,12 @@
 
 use crate::{
     certificate::{BadCertificate, Certificate},
+    clock::rfc3339,
     table::Origin,
 };
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use std::fmt;
+use time::OffsetDateTime;
 
 /// The newest form this version reads.
 const FORMAT: u32 = 1;
@@ -16,10 +18,16 @@ const FORMAT: u32 = 1;
 pub(crate) const CERTS: &str = "certs/";
 /// Open challenges.
 pub(crate) const CHALLENGES: &str = "acme/challenges/";
-/// The internal CA.
+/// The internal CA's root, and what signs in its name.
 pub(crate) const ROOT: &str = "certs/root";
+pub(crate) const INTERMEDIATE: &str = "certs/intermediate";
 /// Entries that could not be read, under their old key and when they were found.
 pub(crate) const BROKEN: &str = "broken/";
+
+/// Where an entry that could not be read is kept.
+pub(crate) fn broken_key(key: &str, now: OffsetDateTime) -> String {
+    format!("{BROKEN}{}/{key}", rfc3339(now))
+}
 
 /// The key of a certificate.
 pub(crate) fn certificate_key(origin: Origin, name: &str) -> String {
@@ -58,7 +66,7 @@ pub(crate) fn retry_key(name: &str) -> String {
 /// A certificate or CA with its key, in PEM.
 #[derive(Clone, Serialize, Deserialize)]
 pub(crate) struct StoredCertificate {
-    /// Who issued: an issuer's name, or the serial number of the internal root.
+    /// Who issued: an issuer's name, or the serial number of the internal intermediate.
     pub(crate) authority: String,
     pub(crate) chain: String,
     pub(crate) key: String,

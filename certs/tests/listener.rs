@@ -6,6 +6,7 @@ mod support;
 
 use rcgen::{CertificateParams, KeyPair};
 use rustls::{HandshakeKind, ProtocolVersion};
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::{
     fs,
     os::unix::fs::PermissionsExt,
@@ -243,15 +244,47 @@ async fn what_cannot_be_ordered_is_listed_with_the_reason() {
     node.stop().await;
 }
 
-#[tokio::test]
-async fn local_certificates_are_renewed_when_a_third_is_left() {
-    use std::sync::atomic::{AtomicI64, Ordering};
-    let (edge, dir) = (Edge::start().await, tempfile::tempdir().unwrap());
+/// A clock that is so many hours ahead.
+fn clock_ahead() -> (Clock, Arc<AtomicI64>) {
     let ahead = Arc::new(AtomicI64::new(0));
     let read = Arc::clone(&ahead);
     let clock = Clock::new(move || {
         OffsetDateTime::now_utc() + time::Duration::hours(read.load(Ordering::Relaxed))
     });
+    (clock, ahead)
+}
+
+#[tokio::test]
+async fn the_intermediate_is_renewed_while_running_and_the_root_stays() {
+    let (edge, dir) = (Edge::start().await, tempfile::tempdir().unwrap());
+    let (clock, ahead) = clock_ahead();
+    let node = Node::start_with(dir.path(), true, |options| options.clock = clock.clone()).await;
+    let other = Node::start_with(dir.path(), false, |options| options.clock = clock.clone()).await;
+    let names = listener("{ issuer = \"internal\" }", &["shop.example.com"]);
+    other.apply(&config(&names), None);
+    node.apply(&config(&names), Some(&edge));
+    let (first, root) = (node.status("shop.example.com"), node.certs.root_pem());
+    let chain = edge.chain("shop.example.com").await.unwrap();
+    assert_eq!(chain.len(), 2, "the leaf and the intermediate");
+    ahead.store(250 * 24, Ordering::Relaxed);
+    let second = node.until("shop.example.com", |status| status.serial != first.serial).await;
+    let renewed = edge.chain("shop.example.com").await.unwrap();
+    assert_ne!(renewed[1], chain[1], "another intermediate");
+    assert_eq!((node.certs.root_pem(), other.certs.root_pem()), (root.clone(), root));
+    // Who does not lead signs with the new one, too.
+    other.until("shop.example.com", |status| status.serial == second.serial).await;
+    other.apply(&config(&listener("{ issuer = \"internal\" }", &["new.example.com"])), Some(&edge));
+    other.until("new.example.com", |status| status.serial.is_some()).await;
+    let of_other = edge.chain("new.example.com").await.unwrap();
+    assert_eq!(of_other[1], renewed[1]);
+    other.stop().await;
+    node.stop().await;
+}
+
+#[tokio::test]
+async fn local_certificates_are_renewed_when_a_third_is_left() {
+    let (edge, dir) = (Edge::start().await, tempfile::tempdir().unwrap());
+    let (clock, ahead) = clock_ahead();
     let node = Node::start_with(dir.path(), true, |options| options.clock = clock).await;
     node.apply(&config(&listener("{ issuer = \"internal\" }", &["shop.example.com"])), Some(&edge));
     let first = node.status("shop.example.com");

@@ -120,7 +120,8 @@ impl Edge {
 
     async fn await_ready(mut self) -> Result<Self, Ended> {
         let api = self.api();
-        let deadline = Instant::now() + PATIENCE;
+        // A debug build compiles the Core Rule Set for seconds, on a busy machine for many.
+        let deadline = Instant::now() + 3 * PATIENCE;
         loop {
             if let Some(status) = self.process.child.try_wait().unwrap() {
                 self.process.drained().await;
@@ -131,7 +132,11 @@ impl Edge {
             if ready && api.pid().await == self.process.child.id() {
                 return Ok(self);
             }
-            assert!(Instant::now() < deadline, "the edge did not become ready in {PATIENCE:?}");
+            assert!(
+                Instant::now() < deadline,
+                "the edge did not become ready in {:?}",
+                3 * PATIENCE
+            );
             sleep(Duration::from_millis(10)).await;
         }
     }

@@ -42,9 +42,14 @@ impl Edge {
 
     /// What the listener shows for `name`: the certificate, in DER.
     pub async fn shown(&self, name: &str) -> Result<Vec<u8>, std::io::Error> {
+        Ok(self.chain(name).await?.remove(0))
+    }
+
+    /// The chain that the listener shows for `name`, in DER.
+    pub async fn chain(&self, name: &str) -> Result<Vec<Vec<u8>>, std::io::Error> {
         let stream = connect(self.tls, name, any_certificate()).await?;
         let (_, connection) = stream.get_ref();
-        Ok(connection.peer_certificates().unwrap()[0].to_vec())
+        Ok(connection.peer_certificates().unwrap().iter().map(|der| der.to_vec()).collect())
     }
 }
 

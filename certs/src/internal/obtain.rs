@@ -1,0 +1,157 @@
+//! Agreeing with other processes on one root and one intermediate, through the store.
+
+use super::{DAY, InternalCa, authority::Authority, internal};
+use crate::{
+    clock::after,
+    error::CertsError,
+    stored::{self, StoredCertificate},
+};
+use std::{sync::Arc, time::Duration};
+use tidegate_store::{Committed, Compare, Entry, Op, Revision, Store, StoreError};
+use time::OffsetDateTime;
+
+/// Turns to agree with another process.
+const TURNS: u32 = 4;
+/// A root this close to its end is replaced.
+const ROOT_REST: Duration = DAY.saturating_mul(30);
+
+/// What a new one takes the place of.
+#[derive(Default)]
+struct Previous {
+    revision: Revision,
+    /// It could not be read, and is kept aside.
+    broken: Option<Entry>,
+}
+
+/// The intermediate in the store; made, as its root, if there is none that can be used or it is
+/// due. One that is due is better than none if the store cannot be written. What an operator is to
+/// know goes to `notices`.
+pub(crate) async fn obtain(
+    store: &Arc<dyn Store>,
+    now: OffsetDateTime,
+    notices: &mut Vec<String>,
+) -> Result<InternalCa, CertsError> {
+    for _ in 0..TURNS {
+        let (held, previous) = load(store, stored::INTERMEDIATE, notices, InternalCa::read).await?;
+        let held = match held {
+            Some((ca, _)) if !ca.is_due(now) => {
+                set_broken_root_aside(store, now, notices).await?;
+                return Ok(ca);
+            }
+            held => held.map(|(ca, _)| ca),
+        };
+        let made = match root(store, now, notices).await? {
+            Some((root, pem)) => root.intermediate(&pem, now),
+            // Another process was quicker.
+            None => continue,
+        };
+        let made = made.map_err(|error| internal("its intermediate", &error))?;
+        match put(store, stored::INTERMEDIATE, previous, &made, now).await {
+            Ok(true) => {
+                tracing::info!("the internal CA has an intermediate now");
+                return InternalCa::read(&made)
+                    .map_err(|cause| internal("its intermediate", &cause));
+            }
+            Ok(false) => {}
+            Err(error) => {
+                tracing::warn!(%error, "the internal CA's new intermediate cannot be stored");
+                return held.ok_or_else(|| error.into());
+            }
+        }
+    }
+    Err(internal("its intermediate", &"other processes keep changing it in the store"))
+}
+
+/// The root is not needed while the intermediate is good, but its loss is to be known early.
+async fn set_broken_root_aside(
+    store: &Arc<dyn Store>,
+    now: OffsetDateTime,
+    notices: &mut Vec<String>,
+) -> Result<(), CertsError> {
+    let (_, previous) = load(store, stored::ROOT, notices, Authority::read).await?;
+    let Some(broken) = previous.broken else { return Ok(()) };
+    notices.push(
+        "the internal CA's root is lost: what it signed stays good, and there is a new root to trust \
+         when the intermediate is renewed"
+            .to_owned(),
+    );
+    let compare = Compare::Revision { key: stored::ROOT.to_owned(), is: previous.revision };
+    let kept = Op::Put { key: stored::broken_key(stored::ROOT, now), value: broken.value };
+    let gone = Op::Delete { key: stored::ROOT.to_owned() };
+    if let Err(error) = store.txn(vec![compare], vec![kept, gone]).await {
+        notices.push(format!("the broken root could not be kept aside: {error}"));
+    }
+    Ok(())
+}
+
+/// The root in the store, and its certificate; made if there is none that can be used. `None` if
+/// another process made one in between.
+async fn root(
+    store: &Arc<dyn Store>,
+    now: OffsetDateTime,
+    notices: &mut Vec<String>,
+) -> Result<Option<(Authority, String)>, CertsError> {
+    let (held, previous) = load(store, stored::ROOT, notices, Authority::read).await?;
+    if let Some((root, stored)) = held {
+        if root.carries_intermediates() && after(now, ROOT_REST) < root.not_after {
+            return Ok(Some((root, stored.chain)));
+        }
+        notices.push("the internal CA's root ends soon, or allows no intermediate".to_owned());
+    }
+    let is_first = previous.revision == Revision(0);
+    let made = Authority::root(now).map_err(|error| internal("its root", &error))?;
+    if !put(store, stored::ROOT, previous, &made, now).await? {
+        return Ok(None);
+    }
+    match is_first {
+        true => tracing::info!("the internal CA has a root now"),
+        false => notices.push(
+            "the internal CA has a new root: clients have to trust it anew (`tidegate certs trust`)"
+                .to_owned(),
+        ),
+    }
+    let root = Authority::read(&made).map_err(|cause| internal("its root", &cause))?;
+    Ok(Some((root, made.chain)))
+}
+
+/// What is stored under `key`, if it can be read, and what a new one would replace.
+async fn load<T>(
+    store: &Arc<dyn Store>,
+    key: &str,
+    notices: &mut Vec<String>,
+    read: fn(&StoredCertificate) -> Result<T, String>,
+) -> Result<(Option<(T, StoredCertificate)>, Previous), CertsError> {
+    let Some(entry) = store.get(key).await? else { return Ok((None, Previous::default())) };
+    let revision = entry.revision;
+    let decoded = stored::decode::<StoredCertificate>(&entry.value);
+    let read = decoded.map_err(|cause| cause.to_string()).and_then(|stored| {
+        let held = read(&stored)?;
+        Ok((held, stored))
+    });
+    match read {
+        Ok(held) => Ok((Some(held), Previous { revision, broken: None })),
+        Err(cause) => {
+            notices.push(format!(
+                "`{key}` in the store was broken ({cause}); it is kept aside below `{}`",
+                stored::BROKEN
+            ));
+            Ok((None, Previous { revision, broken: Some(entry) }))
+        }
+    }
+}
+
+/// Puts a new one in the place of what was found; `false` if there is another by now.
+async fn put(
+    store: &Arc<dyn Store>,
+    key: &str,
+    previous: Previous,
+    made: &StoredCertificate,
+    now: OffsetDateTime,
+) -> Result<bool, StoreError> {
+    let compare = Compare::Revision { key: key.to_owned(), is: previous.revision };
+    let mut ops = vec![Op::Put { key: key.to_owned(), value: stored::encode(made) }];
+    if let Some(broken) = previous.broken {
+        ops.push(Op::Put { key: stored::broken_key(key, now), value: broken.value });
+    }
+    Ok(store.txn(vec![compare], ops).await? != Committed::No)
+}
