@@ -7,6 +7,7 @@ use crate::{
     clock::after,
     drive,
     held::Held,
+    import::IMPORTED,
     metrics::Trouble,
     open::read,
     state::{Attempt, Issuance},
@@ -214,6 +215,7 @@ pub(crate) fn is_due(
     now: OffsetDateTime,
 ) -> bool {
     let foreign = issued
+        .filter(|issued| issued.authority != IMPORTED)
         .is_some_and(|issued| acme.issuers.iter().all(|issuer| issuer.name != issued.authority));
     let rested = issued.and_then(|issued| issued.at).is_none_or(|at| {
         // A clock that was set back must not hold a renewal up for ever.

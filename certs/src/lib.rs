@@ -15,9 +15,11 @@ mod challenges;
 mod clock;
 mod drive;
 mod error;
+mod export;
 mod files;
 mod follow;
 mod held;
+mod import;
 mod internal;
 mod job;
 mod listener;
@@ -37,7 +39,9 @@ mod wanted;
 
 pub use clock::Clock;
 pub use error::CertsError;
+pub use export::{Exported, export};
 pub use held::Served;
+pub use import::{ImportError, Imported};
 pub use listener::{ListenerTls, Selected};
 pub use prepare::Prepared;
 pub use schedule::Schedule;
@@ -160,6 +164,12 @@ impl Certs {
     /// Every certificate that is served or wanted, by name.
     pub fn list(&self) -> Vec<CertificateStatus> {
         status::list(&self.inner)
+    }
+
+    /// Takes a certificate that somebody else obtained: served at once for the names that
+    /// listeners serve by ACME, and renewed by ACME when it is due.
+    pub async fn import(&self, chain: &str, key: &str) -> Result<Imported, ImportError> {
+        import::import(&self.inner, chain, key).await
     }
 
     /// The internal CA's root certificate in PEM, for trust stores.

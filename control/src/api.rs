@@ -55,6 +55,7 @@ pub(crate) fn control(plane: Arc<Plane>) -> Router {
     let admin = Router::new()
         .route("/v1/tokens", get(tokens::list).post(tokens::create))
         .route("/v1/tokens/{id}", delete(tokens::revoke))
+        .route("/v1/certificates", post(certificates::import))
         .route_layer(middleware::from_fn_with_state(Role::Admin, auth::require));
     let open = Router::new()
         .route(probes::LIVEZ, get(probes::livez))

@@ -3,7 +3,7 @@
 
 use serde::Serialize;
 use std::{net::SocketAddr, sync::Arc};
-use tidegate_certs::{CertificateStatus, Certs};
+use tidegate_certs::{CertificateStatus, Certs, ImportError, Imported};
 use tidegate_config::{Config, Name};
 use tidegate_release::RuntimeState;
 
@@ -35,14 +35,19 @@ pub trait Edge: Send + Sync + 'static {
 }
 
 /// The certificates, as control sees them.
+#[async_trait::async_trait]
 pub trait Certificates: Send + Sync + 'static {
     /// Every certificate held or wanted.
     fn list(&self) -> Vec<CertificateStatus>;
 
     /// The internal CA's root, for clients that are to trust local names: PEM.
     fn root_pem(&self) -> String;
+
+    /// Takes a certificate with its key, both in PEM.
+    async fn import(&self, chain: &str, key: &str) -> Result<Imported, ImportError>;
 }
 
+#[async_trait::async_trait]
 impl Certificates for Certs {
     fn list(&self) -> Vec<CertificateStatus> {
         Certs::list(self)
@@ -50,6 +55,10 @@ impl Certificates for Certs {
 
     fn root_pem(&self) -> String {
         Certs::root_pem(self)
+    }
+
+    async fn import(&self, chain: &str, key: &str) -> Result<Imported, ImportError> {
+        Certs::import(self, chain, key).await
     }
 }
 

@@ -1,5 +1,7 @@
 //! `tidegate certs`
 
+use crate::sealing;
+
 use super::{
     Failure, Remote,
     table::{Table, maybe},
@@ -8,7 +10,12 @@ use super::{
 use rustls::pki_types::{CertificateDer, pem::PemObject};
 use serde::Deserialize;
 use serde_json::json;
+use std::{
+    fmt,
+    path::{Path, PathBuf},
+};
 use tidegate_control::client::Call;
+use tidegate_store::Sqlite;
 
 #[derive(Deserialize)]
 struct All {
@@ -38,13 +45,79 @@ pub(crate) struct Certs {
 pub(crate) enum Command {
     /// Print the internal CA's root as PEM, and on stderr how machines come to trust it
     Trust,
+    /// Serve a certificate that somebody else obtained, until ACME renews it
+    Import {
+        /// The chain, the leaf first, in PEM
+        chain: PathBuf,
+        /// The key, in PEM
+        key: PathBuf,
+    },
+    /// Write the certificates of authorities, with their keys, to files
+    ///
+    /// Reads the state directory itself: run it as the user the process runs as.
+    Export {
+        /// Configuration files, for the state directory and its keys
+        #[arg(short, long = "config", value_name = "FILE", required = true)]
+        config: Vec<PathBuf>,
+        /// Where to; existing files are replaced
+        directory: PathBuf,
+    },
 }
 
 pub(super) async fn execute(remote: &Remote, certs: &Certs) -> Result<String, Failure> {
-    match certs.command {
+    match &certs.command {
         None => show(remote).await,
         Some(Command::Trust) => trust(remote).await,
+        Some(Command::Import { chain, key }) => import(remote, chain, key).await,
+        Some(Command::Export { config, directory }) => export(config, directory).await,
     }
+}
+
+#[derive(Deserialize)]
+struct Imported {
+    names: Vec<String>,
+    unused: Vec<String>,
+    not_after: String,
+}
+
+async fn import(remote: &Remote, chain: &Path, key: &Path) -> Result<String, Failure> {
+    let read = |path: &Path| {
+        let text = std::fs::read_to_string(path);
+        text.map_err(|error| Failure::Other(format!("`{}`: {error}", path.display())))
+    };
+    let body = json!({ "chain": read(chain)?, "key": read(key)? });
+    let call = Call::new(http::Method::POST, "/v1/certificates").body(body);
+    let answer = remote.client()?.call::<serde_json::Value>(call).await?;
+    if remote.json {
+        return verbs::json(&answer.content);
+    }
+    let Imported { names, unused, not_after } = verbs::view(answer.content)?;
+    let mut text = format!("{}: until {not_after}\n", names.join(", "));
+    for name in unused {
+        text.push_str(&format!("{name} is not served: no listener has it by ACME\n"));
+    }
+    Ok(text)
+}
+
+async fn export(config: &[PathBuf], directory: &Path) -> Result<String, Failure> {
+    let failed = |error: &dyn fmt::Display| Failure::Other(error.to_string());
+    let loaded = tidegate_config::load(config).map_err(|faults| failed(&faults))?;
+    let control = loaded.config.control;
+    if !control.state.is_dir() {
+        let state = control.state.display();
+        return Err(Failure::Other(format!("there is no state directory `{state}`")));
+    }
+    let state = control.state.clone();
+    let opened = tokio::task::spawn_blocking(move || Sqlite::open(&state)).await;
+    let (store, _) = opened.map_err(|error| failed(&error))?.map_err(|error| failed(&error))?;
+    let sealed = sealing::open(&store, &control).await.map_err(|error| failed(&error))?;
+    let exported = tidegate_certs::export(&sealed, directory).await;
+    store.close().await;
+    let exported = exported.map_err(|error| failed(&error))?;
+    Ok(exported
+        .iter()
+        .map(|one| format!("{}: {}, {}\n", one.name, one.chain.display(), one.key.display()))
+        .collect())
 }
 
 /// Nothing is installed: which machines are to trust the root is for their owners to say.

@@ -111,6 +111,8 @@ mod tests {
             "upstreams shop-blue 10.0.0.11:8080 drain --reason patching",
             "certs",
             "certs trust --json",
+            "certs import chain.pem key.pem",
+            "certs export -c a.toml /etc/ssl/edge",
             "explain https://shop.example.com/cart --method POST -H x-user:anna",
             "reload",
             "token create ci --role deployer --expires 720h",

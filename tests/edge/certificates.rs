@@ -4,14 +4,14 @@ use super::reasons;
 use crate::support::{
     Ca, Client, Dir, Edge, Load, Origin,
     client::{Failure, request, with_headers},
-    edge::output_of,
+    edge::{output_of, run_cli},
     eventually, listener,
     load::Plan,
     route, service,
     tls::client_trusting,
 };
 use rustls_pki_types::{CertificateDer, pem::PemObject};
-use std::net::SocketAddr;
+use std::{net::SocketAddr, os::unix::fs::PermissionsExt};
 
 fn https(tls: &str, endpoint: SocketAddr) -> String {
     listener("https") + tls + "\n" + &service("app", &[("app", 100, endpoint)]) + &route("app")
@@ -200,6 +200,50 @@ async fn a_real_client_trusts_what_certs_trust_prints() {
     let trusted = curl(&["--cacert", root.to_str().unwrap()]).await;
     assert_eq!(trusted.code, 0, "{trusted:?}");
     assert_eq!(curl(&[]).await.code, 60, "nobody else trusts it");
+}
+
+#[tokio::test]
+async fn a_certificate_that_was_imported_is_served_kept_and_exported() {
+    let (ca, dir) = (Ca::new(), Dir::new());
+    let origin = Origin::start("v1").await;
+    let config = https("tls = {}", origin.address)
+        .replace("[routes.app]", "[routes.app]\nhost = \"shop.example.com\"")
+        + "\n[acme]\nemail = \"a@example.com\"\nissuers = [{ name = \"nobody\", directory = \"https://127.0.0.1:1/dir\" }]\n";
+    let mut edge = Edge::start_in(dir.clone(), &config).await;
+    let shown = async |edge: &Edge| {
+        let address = edge.address("https").await;
+        let mut client = Client::http1(address).tls(ca.client(&[])).host("shop.example.com");
+        client.try_send(request("GET", "/", "")).await.map(|reply| reply.status.as_u16()).ok()
+    };
+    assert_eq!(shown(&edge).await, None, "nobody to order from");
+
+    ca.issue(&["shop.example.com", "other.example.com"]).write(&dir, "new");
+    let (chain, key) = (dir.path("new.crt"), dir.path("new.key"));
+    let (chain, key) = (chain.to_str().unwrap(), key.to_str().unwrap());
+    ca.issue(&["x.example.com"]).write(&dir, "x");
+    let foreign = edge.cli(&["certs", "import", chain, dir.path("x.key").to_str().unwrap()]).await;
+    assert_eq!(foreign.code, 1, "{foreign:?}");
+    assert!(foreign.stderr.contains("key"), "{foreign:?}");
+    let imported = edge.cli(&["certs", "import", chain, key]).await;
+    assert_eq!(imported.code, 0, "{imported:?}");
+    assert!(imported.stdout.contains("other.example.com is not served"), "{imported:?}");
+    assert_eq!(shown(&edge).await, Some(200));
+    edge.kill().await;
+    edge = edge.restart().await;
+    assert_eq!(shown(&edge).await, Some(200), "it outlives the process");
+
+    let out = dir.path("out");
+    std::fs::create_dir(&out).unwrap();
+    let file = dir.path("rig.toml");
+    let export = ["certs", "export", "-c", file.to_str().unwrap(), out.to_str().unwrap()];
+    let exported = run_cli(&export, &[]).await;
+    assert_eq!(exported.code, 0, "{exported:?}");
+    let written = |name: &str| std::fs::read_to_string(out.join(name)).unwrap();
+    assert_eq!(written("shop.example.com.pem"), std::fs::read_to_string(chain).unwrap());
+    assert_eq!(written("shop.example.com.key"), std::fs::read_to_string(key).unwrap());
+    let mode = std::fs::metadata(out.join("shop.example.com.key")).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
+    assert_eq!(shown(&edge).await, Some(200), "who runs is not disturbed");
 }
 
 #[tokio::test]

@@ -22,6 +22,7 @@ const ROUTES: &[(&str, &str)] = &[
     ("PUT /v1/services/shop/weights", "deployer"),
     ("DELETE /v1/services/shop/weights", "deployer"),
     ("PUT /v1/upstreams/blue/endpoints/127.0.0.1:7001", "deployer"),
+    ("POST /v1/certificates", "admin"),
     ("GET /v1/tokens", "admin"),
     ("POST /v1/tokens", "admin"),
     ("DELETE /v1/tokens/0123456789abcdef", "admin"),

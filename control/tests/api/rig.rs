@@ -13,6 +13,7 @@ use std::{
     time::Duration,
 };
 use tempfile::TempDir;
+use tidegate_certs::{CertificateStatus, ImportError, Imported};
 use tidegate_config::{Config, Name};
 use tidegate_control::{
     Document, Fault, Files, Plane, Setup, Socket, Source, ports::*, serve, unix,
@@ -162,13 +163,25 @@ impl Edge for Recorder {
 
 struct NoCertificates;
 
+#[async_trait::async_trait]
 impl Certificates for NoCertificates {
-    fn list(&self) -> Vec<tidegate_certs::CertificateStatus> {
+    fn list(&self) -> Vec<CertificateStatus> {
         Vec::new()
     }
 
     fn root_pem(&self) -> String {
         String::new()
+    }
+
+    async fn import(&self, chain: &str, _: &str) -> Result<Imported, ImportError> {
+        match chain {
+            "good" => Ok(Imported {
+                names: vec!["a.test".into()],
+                unused: Vec::new(),
+                not_after: "2030-01-01T00:00:00Z".into(),
+            }),
+            other => Err(ImportError::Bad(format!("`{other}` is no chain"))),
+        }
     }
 }
 
