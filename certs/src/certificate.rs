@@ -1,6 +1,6 @@
 //! A certificate chain with its key, read and checked once.
 
-use crate::clock::after;
+use crate::{clock::after, ocsp::Question};
 use rustls::{
     crypto::aws_lc_rs::sign::any_supported_type,
     sign::{CertifiedKey, SigningKey},
@@ -23,6 +23,8 @@ pub(crate) struct Certificate {
     pub(crate) serial: String,
     pub(crate) not_before: OffsetDateTime,
     pub(crate) not_after: OffsetDateTime,
+    /// What its OCSP responder is asked, if it names one.
+    pub(crate) question: Option<Question>,
 }
 
 /// Why a chain and a key make no usable certificate.
@@ -75,9 +77,10 @@ impl Certificate {
         let serial = parsed.raw_serial_as_string();
         let not_before = parsed.validity().not_before.to_datetime();
         let not_after = parsed.validity().not_after.to_datetime();
+        let question = Question::about(&chain);
         let key = CertifiedKey::new(chain, signing_key(key)?);
         key.keys_match().map_err(|_| BadCertificate::Mismatch)?;
-        Ok(Self { key: Arc::new(key), names, issuer, serial, not_before, not_after })
+        Ok(Self { key: Arc::new(key), names, issuer, serial, not_before, not_after, question })
     }
 
     /// When renewal begins: when `percent` of the lifetime is left.

@@ -191,7 +191,9 @@ fn start_orders(inner: &Arc<Inner>, orders: &mut JoinSet<()>) {
         .filter(|name| {
             let held = table.of(Origin::Acme).get(name);
             let issued = state.issued.get(*name);
-            held.is_none_or(|held| is_due(&held.certificate, issued, &acme, now))
+            held.is_none_or(|held| {
+                held.standing().is_revoked || is_due(&held.certificate, issued, &acme, now)
+            })
         })
         .filter(|name| {
             let next = state.attempts.get(*name).and_then(|attempt| attempt.next);

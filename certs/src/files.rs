@@ -87,6 +87,12 @@ pub(crate) fn load(pair: &PairKey, known: Option<&Loaded>) -> Result<Loaded, Cer
 
 /// What is to be said of a certificate that is served although it should not be.
 pub(crate) fn warning(held: &Held, now: OffsetDateTime) -> Option<String> {
+    if held.standing().is_revoked {
+        return Some(
+            "revoked by who issued it: clients may refuse it; replace the file by another"
+                .to_owned(),
+        );
+    }
     let (from, until) = (held.certificate.not_before, held.certificate.not_after);
     if until <= now {
         let when = rfc3339(until);

@@ -1,13 +1,15 @@
 //! A certificate in use, and what a connection remembers of it.
 
-use crate::{certificate::Certificate, name_map::NameMap, names, policy::Policy};
+use crate::{certificate::Certificate, name_map::NameMap, names, ocsp::Staple, policy::Policy};
 use arc_swap::ArcSwap;
-use rustls::{ServerConfig, SignatureScheme};
+use parking_lot::Mutex;
+use rustls::{ServerConfig, SignatureScheme, sign::CertifiedKey};
 use std::sync::{
     Arc, Weak,
     atomic::{AtomicU64, Ordering},
 };
 use tidegate_store::Revision;
+use time::OffsetDateTime;
 
 /// What a connection was served with: the names of the certificate that answered. It outlives
 /// the certificate, so a renewal changes nothing for open connections.
@@ -35,6 +37,9 @@ pub(crate) struct Held {
     pub(crate) served: Arc<Served>,
     /// The store's revision that wrote it; 0 while it is not there.
     revision: AtomicU64,
+    /// What clients are shown: the certificate with its key and, if there is one, its staple.
+    shown: Arc<ArcSwap<CertifiedKey>>,
+    staple: Mutex<Staple>,
     /// One configuration per policy that has shown it: as many as listeners, made at first use.
     configs: ArcSwap<Vec<Slot>>,
 }
@@ -55,7 +60,9 @@ impl Held {
     pub(crate) fn stored(certificate: Certificate, revision: Revision) -> Arc<Self> {
         let served = Arc::new(Served { names: certificate.names.clone() });
         let revision = AtomicU64::new(revision.0);
-        Arc::new(Self { certificate, served, revision, configs: ArcSwap::default() })
+        let shown = Arc::new(ArcSwap::new(Arc::clone(&certificate.key)));
+        let (staple, configs) = (Mutex::default(), ArcSwap::default());
+        Arc::new(Self { certificate, served, revision, shown, staple, configs })
     }
 
     /// What is older than this in the store is older than the certificate.
@@ -77,8 +84,7 @@ impl Held {
         if let Some(config) = known(&self.configs.load()) {
             return config;
         }
-        let slot =
-            Slot { policy: Arc::downgrade(policy), config: policy.config(&self.certificate.key) };
+        let slot = Slot { policy: Arc::downgrade(policy), config: policy.config(&self.shown) };
         self.configs.rcu(|slots| {
             let mut slots: Vec<Slot> = slots.as_ref().clone();
             if known(&slots).is_none() {
@@ -89,6 +95,51 @@ impl Held {
         });
         // Another connection may have been quicker.
         known(&self.configs.load()).unwrap_or(slot.config)
+    }
+
+    /// Whether its responder is to be asked now.
+    pub(crate) fn is_to_be_asked(&self, now: OffsetDateTime) -> bool {
+        self.certificate.question.is_some() && self.staple.lock().is_due(now)
+    }
+
+    pub(crate) fn ask_again_at(&self, next: OffsetDateTime) {
+        self.staple.lock().again_at(next);
+    }
+
+    /// Shows an answer until its end; it is asked again at `next`.
+    pub(crate) fn show_staple(&self, answer: Vec<u8>, until: OffsetDateTime, next: OffsetDateTime) {
+        let mut staple = self.staple.lock();
+        staple.until = Some(until);
+        staple.again_at(next);
+        self.show(Some(answer));
+    }
+
+    /// Shows an answer that has ended no longer.
+    pub(crate) fn drop_old_staple(&self, now: OffsetDateTime) {
+        let mut staple = self.staple.lock();
+        if staple.until.is_some_and(|until| until <= now) {
+            staple.until = None;
+            self.show(None);
+        }
+    }
+
+    /// The certificate is revoked: it is shown without an answer until it is replaced. Whether
+    /// that is news.
+    pub(crate) fn note_revoked(&self) -> bool {
+        let mut staple = self.staple.lock();
+        staple.until = None;
+        self.show(None);
+        !std::mem::replace(&mut staple.is_revoked, true)
+    }
+
+    /// What is known of its standing.
+    pub(crate) fn standing(&self) -> Staple {
+        *self.staple.lock()
+    }
+
+    fn show(&self, ocsp: Option<Vec<u8>>) {
+        let shown = CertifiedKey { ocsp, ..CertifiedKey::clone(&self.certificate.key) };
+        self.shown.store(Arc::new(shown));
     }
 
     /// Whether a client with these signature schemes can be served.

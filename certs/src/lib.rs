@@ -26,6 +26,7 @@ mod listener;
 mod metrics;
 mod name_map;
 mod names;
+mod ocsp;
 mod open;
 mod policy;
 mod prepare;
@@ -146,7 +147,12 @@ impl Certs {
     pub async fn maintain(&self, leader: watch::Receiver<bool>, mut stop: watch::Receiver<bool>) {
         let inner = &self.inner;
         let work = async {
-            tokio::join!(follow::follow(inner), reread::reread(inner), drive::drive(inner, leader))
+            tokio::join!(
+                follow::follow(inner),
+                reread::reread(inner),
+                ocsp::staple(inner),
+                drive::drive(inner, leader)
+            )
         };
         tokio::select! {
             _ = Box::pin(work) => {}

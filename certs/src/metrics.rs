@@ -13,6 +13,18 @@ pub(crate) struct Metrics {
     orders: IntCounterVec,
     /// `tidegate_certificate_errors_total{kind}`
     errors: IntCounterVec,
+    /// `tidegate_ocsp_answers_total{outcome}`
+    stapled: IntCounterVec,
+}
+
+/// What came of asking an OCSP responder.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Stapled {
+    /// It is good, and is stapled.
+    Good,
+    Revoked,
+    /// No answer, or none that can be used.
+    Failed,
 }
 
 /// What kind of trouble a count stands for.
@@ -53,10 +65,21 @@ impl Metrics {
                 ),
                 &["kind"],
             )?,
+            stapled: IntCounterVec::new(
+                Opts::new(
+                    "tidegate_ocsp_answers_total",
+                    "Questions to OCSP responders, by what came of them",
+                ),
+                &["outcome"],
+            )?,
         };
         registry.register(Box::new(metrics.expiry.clone()))?;
         registry.register(Box::new(metrics.orders.clone()))?;
         registry.register(Box::new(metrics.errors.clone()))?;
+        registry.register(Box::new(metrics.stapled.clone()))?;
+        for outcome in [Stapled::Good, Stapled::Revoked, Stapled::Failed] {
+            metrics.stapled.with_label_values(&[outcome.word()]);
+        }
         for kind in [Trouble::File, Trouble::Order, Trouble::Store, Trouble::Internal] {
             metrics.errors.with_label_values(&[kind.word()]);
         }
@@ -82,6 +105,22 @@ impl Metrics {
 
     pub(crate) fn trouble(&self, kind: Trouble) {
         self.errors.with_label_values(&[kind.word()]).inc();
+    }
+}
+
+impl Metrics {
+    pub(crate) fn stapled(&self, outcome: Stapled) {
+        self.stapled.with_label_values(&[outcome.word()]).inc();
+    }
+}
+
+impl Stapled {
+    fn word(self) -> &'static str {
+        match self {
+            Self::Good => "good",
+            Self::Revoked => "revoked",
+            Self::Failed => "failed",
+        }
     }
 }
 

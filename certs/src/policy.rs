@@ -1,6 +1,7 @@
 //! How a listener speaks TLS: versions, cipher suites, key exchange, protocols and session
 //! tickets, apart from which certificate it shows.
 
+use arc_swap::ArcSwap;
 use rustls::{
     NoKeyLog, ServerConfig, SupportedCipherSuite,
     crypto::{
@@ -92,10 +93,10 @@ impl Policy {
         Ok(Self { terms, template })
     }
 
-    /// A configuration that shows `key`.
-    pub(crate) fn config(&self, key: &Arc<CertifiedKey>) -> Arc<ServerConfig> {
+    /// A configuration that shows `key`, as it is at each handshake.
+    pub(crate) fn config(&self, key: &Arc<ArcSwap<CertifiedKey>>) -> Arc<ServerConfig> {
         let mut config = self.template.clone();
-        config.cert_resolver = Arc::new(Chosen(Arc::clone(key)));
+        config.cert_resolver = Arc::new(Current(Arc::clone(key)));
         Arc::new(config)
     }
 }
@@ -110,6 +111,16 @@ pub(crate) fn challenge_config(key: Arc<CertifiedKey>) -> Result<Arc<ServerConfi
     config.session_storage = Arc::new(NoServerSessionStorage {});
     config.send_tls13_tickets = 0;
     Ok(Arc::new(config))
+}
+
+/// Shows a key whose staple changes.
+#[derive(Debug)]
+struct Current(Arc<ArcSwap<CertifiedKey>>);
+
+impl ResolvesServerCert for Current {
+    fn resolve(&self, _: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        Some(self.0.load_full())
+    }
 }
 
 /// Shows a key that was chosen before.

@@ -38,6 +38,9 @@ pub struct CertificateStatus {
     pub not_after: Option<String>,
     /// When it is ordered or issued again (RFC 3339); files are renewed by their owner.
     pub next_renewal: Option<String>,
+    /// Until when the OCSP answer is good that clients are shown (RFC 3339).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub staple_until: Option<String>,
     /// What is wrong and what to do about it.
     pub last_error: Option<String>,
 }
@@ -153,6 +156,7 @@ fn of_held(held: &Held, source: Source) -> CertificateStatus {
         not_before: Some(rfc3339(certificate.not_before)),
         not_after: Some(rfc3339(certificate.not_after)),
         next_renewal: None,
+        staple_until: held.standing().until.map(rfc3339),
         last_error: None,
     }
 }
@@ -169,6 +173,7 @@ fn absent(name: &str, source: Source, state: CertificateState) -> CertificateSta
         not_before: None,
         not_after: None,
         next_renewal: None,
+        staple_until: None,
         last_error: None,
     }
 }

@@ -24,6 +24,7 @@ mod http2_attacks;
 mod limits;
 mod nothing_drops;
 mod observing;
+mod ocsp;
 mod proxying;
 mod reload;
 mod rig;

@@ -10,6 +10,7 @@ pub mod frames;
 pub mod grpc;
 pub mod load;
 pub mod mmdb;
+pub mod ocsp;
 pub mod openssl;
 pub mod origin;
 pub mod pebble;
