@@ -12,7 +12,7 @@ use tidegate_store::Revision;
 /// What a connection was served with: the names of the certificate that answered. It outlives
 /// the certificate, so a renewal changes nothing for open connections.
 #[derive(Debug)]
-pub struct Served {
+pub(crate) struct Served {
     names: Vec<String>,
 }
 
@@ -20,11 +20,6 @@ impl Served {
     /// Whether the certificate covers `host` (lower case, no port).
     pub(crate) fn covers(&self, host: &str) -> bool {
         self.names.iter().any(|name| names::covers(name, host))
-    }
-
-    /// The names of the certificate, in lower case.
-    pub fn names(&self) -> &[String] {
-        &self.names
     }
 }
 
