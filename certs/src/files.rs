@@ -19,7 +19,7 @@ use tidegate_config::CertificateFiles;
 use time::OffsetDateTime;
 
 /// The largest certificate or key file, in bytes.
-const MAX_FILE: u64 = 1024 * 1024;
+pub(crate) const MAX_FILE: u64 = 1024 * 1024;
 
 /// A pair of files by its paths: certificate, key.
 pub(crate) type PairKey = (PathBuf, PathBuf);
@@ -68,9 +68,7 @@ pub(crate) fn load(pair: &PairKey, known: Option<&Loaded>) -> Result<Loaded, Cer
     let (cert_path, key_path) = pair;
     // Taken first: what changes while we read is read again.
     let stamp = Stamp::of(pair);
-    let (chain, _) = read(cert_path)?;
-    let (key, found) = read(key_path)?;
-    refuse_readable_by_others(key_path, &found)?;
+    let (chain, key) = read_pair(cert_path, key_path)?;
     let mut digest = Sha256::new();
     digest.update(Sha256::digest(&chain));
     digest.update(Sha256::digest(&key));
@@ -80,9 +78,18 @@ pub(crate) fn load(pair: &PairKey, known: Option<&Loaded>) -> Result<Loaded, Cer
     }
     let certificate = Certificate::from_pem(&chain, &key).map_err(|fault| {
         let path = if fault.is_about_key() { key_path } else { cert_path };
-        file(path, fault.to_string(), remedy(&fault, cert_path, key_path))
+        at_fault(path, fault.to_string(), remedy(&fault, cert_path, key_path))
     })?;
     Ok(Loaded { held: Held::new(certificate), stamp, digest })
+}
+
+/// Reads a certificate file and its key's, at most 1 MiB each, as they are. A key that others can
+/// read is refused.
+pub fn read_pair(certificate: &Path, key: &Path) -> Result<(Vec<u8>, Vec<u8>), CertsError> {
+    let (chain, _) = read(certificate, MAX_FILE)?;
+    let (secret, found) = read(key, MAX_FILE)?;
+    refuse_readable_by_others(key, &found)?;
+    Ok((chain, secret))
 }
 
 /// What is to be said of a certificate that is served although it should not be.
@@ -106,29 +113,30 @@ pub(crate) fn warning(held: &Held, now: OffsetDateTime) -> Option<String> {
     })
 }
 
-fn read(path: &Path) -> Result<(Vec<u8>, Metadata), CertsError> {
+/// Reads a file of at most `most` bytes.
+pub(crate) fn read(path: &Path, most: u64) -> Result<(Vec<u8>, Metadata), CertsError> {
     let failed = |error: std::io::Error| match error.kind() {
-        ErrorKind::NotFound => file(path, "does not exist", "create it or correct the path"),
+        ErrorKind::NotFound => at_fault(path, "does not exist", "create it or correct the path"),
         ErrorKind::PermissionDenied => {
             let user = geteuid().as_raw();
             let remedy = format!("run `chown {user} {0} && chmod 600 {0}`", path.display());
-            file(path, format!("may not be read by user {user}"), remedy)
+            at_fault(path, format!("may not be read by user {user}"), remedy)
         }
-        _ => file(path, format!("cannot be read ({error})"), "check the disk it lies on"),
+        _ => at_fault(path, format!("cannot be read ({error})"), "check the disk it lies on"),
     };
     let opened = File::open(path).map_err(failed)?;
     let found = opened.metadata().map_err(failed)?;
     if !found.is_file() {
-        return Err(file(path, "is not a file", "name the file itself, not its directory"));
+        return Err(at_fault(path, "is not a file", "name the file itself, not its directory"));
     }
     let mut bytes = Vec::new();
-    opened.take(MAX_FILE + 1).read_to_end(&mut bytes).map_err(failed)?;
+    opened.take(most + 1).read_to_end(&mut bytes).map_err(failed)?;
     if bytes.is_empty() {
-        return Err(file(path, "is empty", "write the PEM into it"));
+        return Err(at_fault(path, "is empty", "write the PEM into it"));
     }
-    if bytes.len() as u64 > MAX_FILE {
-        let remedy = "name the PEM file of this one certificate or key";
-        return Err(file(path, format!("has more than {MAX_FILE} bytes"), remedy));
+    if bytes.len() as u64 > most {
+        let remedy = "is it the file that was meant?";
+        return Err(at_fault(path, format!("has more than {most} bytes"), remedy));
     }
     Ok((bytes, found))
 }
@@ -150,7 +158,7 @@ fn refuse_readable_by_others(path: &Path, found: &Metadata) -> Result<(), CertsE
         "run `chmod 600 {}` (in Kubernetes: `defaultMode: 0400` on the secret's volume)",
         path.display()
     );
-    Err(file(path, format!("is a private key open to other users (mode {mode:04o})"), remedy))
+    Err(at_fault(path, format!("is a private key open to other users (mode {mode:04o})"), remedy))
 }
 
 fn remedy(fault: &BadCertificate, cert: &Path, key: &Path) -> String {
@@ -175,7 +183,12 @@ fn remedy(fault: &BadCertificate, cert: &Path, key: &Path) -> String {
     }
 }
 
-fn file(path: &Path, what: impl Into<String>, remedy: impl Into<String>) -> CertsError {
+/// A file that cannot serve its purpose, and what the operator can do.
+pub(crate) fn at_fault(
+    path: &Path,
+    what: impl Into<String>,
+    remedy: impl Into<String>,
+) -> CertsError {
     CertsError::File { path: path.to_owned(), what: what.into(), remedy: remedy.into() }
 }
 

@@ -14,7 +14,7 @@ use time::OffsetDateTime;
 /// What a connection was served with: the names of the certificate that answered. It outlives
 /// the certificate, so a renewal changes nothing for open connections.
 #[derive(Debug)]
-pub struct Served {
+pub(crate) struct Served {
     names: Vec<String>,
 }
 
@@ -22,11 +22,6 @@ impl Served {
     /// Whether the certificate covers `host` (lower case, no port).
     pub(crate) fn covers(&self, host: &str) -> bool {
         self.names.iter().any(|name| names::covers(name, host))
-    }
-
-    /// The names of the certificate, in lower case.
-    pub fn names(&self) -> &[String] {
-        &self.names
     }
 }
 

@@ -1,4 +1,5 @@
-//! Certificates: which one answers a ClientHello, where they come from, and how they stay valid.
+//! Certificates: which one answers a ClientHello, where they come from, how they stay valid, and
+//! which ones clients have to show.
 //!
 //! Three origins: files of a listener, an internal CA for local names, and certificate
 //! authorities by ACME. Everything but the files lives in the store, keys included; a restart
@@ -12,7 +13,10 @@
 mod acme;
 mod certificate;
 mod challenges;
+mod client_auth;
+mod client_identity;
 mod clock;
+mod distinguished_name;
 mod drive;
 mod error;
 mod export;
@@ -28,24 +32,30 @@ mod name_map;
 mod names;
 mod ocsp;
 mod open;
+mod pattern;
+mod policies;
 mod policy;
 mod prepare;
 mod reread;
 mod schedule;
+mod session;
 mod state;
 mod status;
 mod stored;
 mod table;
 mod wanted;
 
+pub use client_auth::ClientAuth;
+pub use client_identity::ClientIdentity;
 pub use clock::Clock;
 pub use error::CertsError;
 pub use export::{Exported, export};
-pub use held::Served;
+pub use files::read_pair;
 pub use import::{ImportError, Imported};
-pub use listener::{ListenerTls, Selected};
+pub use listener::{Denied, ListenerTls, Selected};
 pub use prepare::Prepared;
 pub use schedule::Schedule;
+pub use session::Session;
 pub use status::{CertificateState, CertificateStatus, Source};
 
 use acme::Orders;

@@ -2,22 +2,25 @@
 
 use crate::{
     challenges::Challenges,
-    held::{FileIndex, Held, Served, choose},
+    client_auth::ClientAuth,
+    held::{FileIndex, Held, choose},
     names,
-    policy::{ACME_TLS, Policy},
+    policies::Policies,
+    policy::ACME_TLS,
+    session::Session,
     table::{Managed, Origin},
 };
 use arc_swap::ArcSwap;
-use rustls::{ServerConfig, SignatureScheme, server::ClientHello};
+use rustls::{ServerConfig, SignatureScheme, pki_types::UnixTime, server::ClientHello};
 use std::sync::Arc;
-use tidegate_config::{Protocols, Tls};
+use tidegate_config::Tls;
 
-/// A TLS listener's certificates and policy. Shared with the connections of the listener;
+/// A TLS listener's certificates and policies. Shared with the connections of the listener;
 /// renewed certificates appear in it by themselves.
 #[derive(Debug)]
 pub struct ListenerTls {
     settings: Tls,
-    pub(crate) policy: Arc<Policy>,
+    pub(crate) policies: Policies,
     files: ArcSwap<FileIndex>,
     managed: Arc<Managed>,
     challenges: Arc<Challenges>,
@@ -26,13 +29,13 @@ pub struct ListenerTls {
 /// The answer to a ClientHello.
 #[derive(Debug)]
 pub enum Selected {
-    /// Go on with this configuration; `served` goes with the connection for
-    /// [`ListenerTls::allows`].
+    /// Go on with this configuration; `session` goes with the connection for
+    /// [`ListenerTls::admits`].
     Serve {
-        /// Shows the certificate chosen.
+        /// Shows the certificate chosen, under the policy of the name.
         config: Arc<ServerConfig>,
-        /// What the certificate covers.
-        served: Arc<Served>,
+        /// To be told when the handshake is over: [`Session::established`].
+        session: Session,
     },
     /// A CA validates a TLS-ALPN-01 challenge: finish the handshake and close.
     Challenge(Arc<ServerConfig>),
@@ -40,15 +43,27 @@ pub enum Selected {
     UnrecognizedName,
 }
 
+/// Why a request may not be answered on its connection.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Denied {
+    /// Another connection may do (421): the certificate covers another host, or the host is served
+    /// under other terms than the connection was made on.
+    Misdirected,
+    /// Another connection may do (421): this one is older than the need for a client certificate.
+    Unauthenticated,
+    /// The client's certificate is not accepted any more; why is for the operator.
+    Certificate(String),
+}
+
 impl ListenerTls {
     pub(crate) fn new(
         settings: Tls,
-        policy: Arc<Policy>,
+        policies: Policies,
         files: FileIndex,
         managed: Arc<Managed>,
         challenges: Arc<Challenges>,
     ) -> Self {
-        Self { settings, policy, files: ArcSwap::from_pointee(files), managed, challenges }
+        Self { settings, policies, files: ArcSwap::from_pointee(files), managed, challenges }
     }
 
     /// Called with the ClientHello by the acceptor, before anything is sent. Takes no locks.
@@ -62,30 +77,49 @@ impl ListenerTls {
             let challenge = name.and_then(|name| self.challenges.tls_alpn(&name));
             return challenge.map_or(Selected::UnrecognizedName, Selected::Challenge);
         }
-        match self.find(name.as_deref(), hello.signature_schemes()) {
-            Some(held) => Selected::Serve {
-                config: held.config(&self.policy),
-                served: Arc::clone(&held.served),
-            },
-            None => Selected::UnrecognizedName,
+        let asked =
+            name.and_then(|name| Some((self.find(&name, hello.signature_schemes())?, name)));
+        let chosen = asked.map(|(held, name)| (held, name.into_owned())).or_else(|| {
+            let default = self.settings.default.as_deref()?;
+            Some((self.find(default, hello.signature_schemes())?, default.to_owned()))
+        });
+        let Some((held, name)) = chosen else { return Selected::UnrecognizedName };
+        let policy = self.policies.find(&name);
+        let auth = policy.terms.auth.clone();
+        Selected::Serve {
+            config: held.config(policy),
+            session: Session::new(Arc::clone(&held.served), name, auth),
         }
     }
 
     /// Whether a request for `host` (lower case, no port) may be answered on a connection that
-    /// was served with `served`; if not, the answer is 421. All names of a listener share one
-    /// policy, so the certificate decides.
-    pub fn allows(&self, served: &Served, host: &str) -> bool {
-        served.covers(host)
+    /// was opened as `session`: the certificate covers the host, the host is served under the
+    /// terms of the name the connection was opened for, and the client's certificate is accepted
+    /// now. If clients are asked for certificates, says how upstreams are told of them.
+    pub fn admits(
+        &self,
+        session: &Session,
+        host: &str,
+        now: impl FnOnce() -> UnixTime,
+    ) -> Result<Option<&Arc<ClientAuth>>, Denied> {
+        if !session.served.covers(host) {
+            return Err(Denied::Misdirected);
+        }
+        let policy = self.policies.find(host);
+        if !Arc::ptr_eq(policy, self.policies.find(&session.name)) {
+            return Err(Denied::Misdirected);
+        }
+        let Some(auth) = &policy.terms.auth else { return Ok(None) };
+        match &session.client {
+            Some(client) => auth.confirm(client, now()).map_err(Denied::Certificate)?,
+            None if auth.is_required() => return Err(Denied::Unauthenticated),
+            None => {}
+        }
+        Ok(Some(auth))
     }
 
-    /// Files first, then managed certificates, then the default.
-    fn find(&self, name: Option<&str>, schemes: &[SignatureScheme]) -> Option<Arc<Held>> {
-        let default = self.settings.default.as_deref();
-        name.and_then(|name| self.find_name(name, schemes))
-            .or_else(|| default.and_then(|name| self.find_name(name, schemes)))
-    }
-
-    fn find_name(&self, name: &str, schemes: &[SignatureScheme]) -> Option<Arc<Held>> {
+    /// Files first, then managed certificates.
+    fn find(&self, name: &str, schemes: &[SignatureScheme]) -> Option<Arc<Held>> {
         if let Some(held) = self.files.load().find(name) {
             return choose(held, schemes).cloned();
         }
@@ -94,8 +128,8 @@ impl ListenerTls {
     }
 
     /// Whether the listener was made for these settings.
-    pub(crate) fn is_for(&self, settings: &Tls, protocols: Protocols) -> bool {
-        self.settings == *settings && self.policy.terms.protocols == protocols
+    pub(crate) fn is_for(&self, settings: &Tls, policies: &Policies) -> bool {
+        self.settings == *settings && self.policies.are_the_same_as(policies)
     }
 
     /// The pairs of files it serves.

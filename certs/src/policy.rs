@@ -1,6 +1,7 @@
 //! How a listener speaks TLS: versions, cipher suites, key exchange, protocols and session
 //! tickets, apart from which certificate it shows.
 
+use crate::client_auth::ClientAuth;
 use arc_swap::ArcSwap;
 use rustls::{
     NoKeyLog, ServerConfig, SupportedCipherSuite,
@@ -55,16 +56,27 @@ fn restricted() -> Arc<CryptoProvider> {
 }
 
 /// What of the document makes one way to speak TLS differ from another.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub(crate) struct Terms {
     pub(crate) policy: TlsPolicy,
     pub(crate) min_version: TlsVersion,
     pub(crate) protocols: Protocols,
+    pub(crate) auth: Option<Arc<ClientAuth>>,
+}
+
+impl PartialEq for Terms {
+    fn eq(&self, other: &Self) -> bool {
+        let auth = |terms: &Self| terms.auth.as_ref().map(Arc::as_ptr);
+        self.policy == other.policy
+            && self.min_version == other.min_version
+            && self.protocols == other.protocols
+            && auth(self) == auth(other)
+    }
 }
 
 /// One way to speak TLS. Tickets are sealed under its own rotating key (6 h, valid 12 h), so that
-/// none is good under another policy; it lives as long as its terms stay the same, also through
-/// reloads.
+/// none is good under another policy, nor under other authorities or revocation lists for clients;
+/// it lives as long as its terms stay the same, also through reloads.
 #[derive(Debug)]
 pub(crate) struct Policy {
     pub(crate) terms: Terms,
@@ -77,10 +89,13 @@ impl Policy {
             (TlsPolicy::Intermediate, TlsVersion::Tls12) => &[&TLS13, &TLS12][..],
             (TlsPolicy::Modern, _) | (_, TlsVersion::Tls13) => &[&TLS13][..],
         };
-        let mut template = ServerConfig::builder_with_provider(restricted())
-            .with_protocol_versions(versions)?
-            .with_no_client_auth()
-            .with_cert_resolver(Arc::new(Nothing));
+        let builder = ServerConfig::builder_with_provider(restricted());
+        let builder = builder.with_protocol_versions(versions)?;
+        let builder = match &terms.auth {
+            Some(auth) => builder.with_client_cert_verifier(Arc::<ClientAuth>::clone(auth)),
+            None => builder.with_no_client_auth(),
+        };
+        let mut template = builder.with_cert_resolver(Arc::new(Nothing));
         let spoken = terms.protocols;
         let alpn = [(spoken.http2, &b"h2"[..]), (spoken.http1, &b"http/1.1"[..])];
         template.alpn_protocols =

@@ -4,12 +4,13 @@
 use crate::{
     Inner,
     acme::check_issuer,
+    client_auth::ClientAuth,
     error::CertsError,
     files::{Loaded, PairKey, load, pair_key},
     held::{FileIndex, Held, index},
     internal::{Leaf, RENEW_AT_PERCENT},
     listener::ListenerTls,
-    policy::{Policy, Terms},
+    policies::Policies,
     state::FilePair,
     table::Origin,
     wanted::{Wanted, wanted},
@@ -26,6 +27,7 @@ pub struct Prepared {
     wanted: Arc<Wanted>,
     files: BTreeMap<PairKey, Loaded>,
     leaves: Vec<(String, Leaf)>,
+    client_auth: BTreeMap<Name, Arc<ClientAuth>>,
 }
 
 pub(crate) fn prepare(inner: &Inner, config: &Config) -> Result<Prepared, Vec<CertsError>> {
@@ -37,12 +39,13 @@ pub(crate) fn prepare(inner: &Inner, config: &Config) -> Result<Prepared, Vec<Ce
             errors.push(CertsError::Issuer { issuer: issuer.name.clone(), what, remedy });
         }
     }
+    let client_auth = load_client_auth(inner, config, &mut errors);
     let mut listeners = BTreeMap::new();
     let mut indices: BTreeMap<&Name, FileIndex> = BTreeMap::new();
     for (name, listener) in &config.listeners {
         let Some(tls) = &listener.tls else { continue };
         let index = indexed(tls, &files);
-        match build(inner, name, listener, tls, &index) {
+        match build(inner, (name, listener, tls), &index, &client_auth) {
             Ok(built) => {
                 listeners.insert(name.clone(), built);
             }
@@ -56,7 +59,11 @@ pub(crate) fn prepare(inner: &Inner, config: &Config) -> Result<Prepared, Vec<Ce
     };
     let wanted = Arc::new(wanted(config, covered));
     let leaves = issue(inner, &wanted, &mut errors);
-    if errors.is_empty() { Ok(Prepared { listeners, wanted, files, leaves }) } else { Err(errors) }
+    if errors.is_empty() {
+        Ok(Prepared { listeners, wanted, files, leaves, client_auth })
+    } else {
+        Err(errors)
+    }
 }
 
 pub(crate) fn commit(inner: &Inner, prepared: &Prepared) {
@@ -76,6 +83,7 @@ pub(crate) fn commit(inner: &Inner, prepared: &Prepared) {
         }
         state.wanted = Arc::clone(&prepared.wanted);
         state.listeners = prepared.listeners.clone();
+        state.client_auth = prepared.client_auth.clone();
         let files = prepared.files.iter();
         state.files =
             files.map(|(pair, loaded)| (pair.clone(), FilePair::new(loaded.clone()))).collect();
@@ -136,32 +144,41 @@ fn load_files(
     files
 }
 
+fn load_client_auth(
+    inner: &Inner,
+    config: &Config,
+    errors: &mut Vec<CertsError>,
+) -> BTreeMap<Name, Arc<ClientAuth>> {
+    let known = inner.state.lock().client_auth.clone();
+    let mut loaded = BTreeMap::new();
+    for (name, document) in &config.client_auth {
+        match ClientAuth::load(document, known.get(name)) {
+            Ok(auth) => drop(loaded.insert(name.clone(), auth)),
+            Err(error) => errors.push(error),
+        }
+    }
+    loaded
+}
+
 /// The listener that serves now, if it was made for the same settings; else a new one, which
-/// goes on with the old one's policy (and tickets) where that is the same.
+/// goes on with the old one's policies (and tickets) where those are the same.
 fn build(
     inner: &Inner,
-    name: &Name,
-    listener: &Listener,
-    tls: &Tls,
+    (name, listener, tls): (&Name, &Listener, &Tls),
     files: &FileIndex,
+    client_auth: &BTreeMap<Name, Arc<ClientAuth>>,
 ) -> Result<Arc<ListenerTls>, CertsError> {
     let serving = inner.state.lock().listeners.get(name).cloned();
-    if let Some(serving) = serving.as_ref().filter(|old| old.is_for(tls, listener.protocols)) {
+    let old = serving.as_ref().map(|serving| &serving.policies);
+    let policies = Policies::build(listener, tls, client_auth, old).map_err(|error| {
+        CertsError::Listener { listener: name.clone(), cause: error.to_string() }
+    })?;
+    if let Some(serving) = serving.as_ref().filter(|old| old.is_for(tls, &policies)) {
         return Ok(Arc::clone(serving));
     }
-    let terms =
-        Terms { policy: tls.policy, min_version: tls.min_version, protocols: listener.protocols };
-    let policy = serving.map(|old| Arc::clone(&old.policy)).filter(|old| old.terms == terms);
-    let policy = match policy {
-        Some(policy) => policy,
-        None => Policy::new(terms).map(Arc::new).map_err(|error| CertsError::Listener {
-            listener: name.clone(),
-            cause: error.to_string(),
-        })?,
-    };
     Ok(Arc::new(ListenerTls::new(
         tls.clone(),
-        policy,
+        policies,
         files.clone(),
         Arc::clone(&inner.managed),
         Arc::clone(&inner.challenges),

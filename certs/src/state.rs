@@ -2,6 +2,7 @@
 //! handshakes never take.
 
 use crate::{
+    client_auth::ClientAuth,
     files::{Loaded, PairKey, Stamp},
     listener::ListenerTls,
     stored::{StoredCertificate, StoredRetry},
@@ -20,6 +21,7 @@ pub(crate) struct State {
     pub(crate) wanted: Arc<Wanted>,
     pub(crate) listeners: BTreeMap<Name, Arc<ListenerTls>>,
     pub(crate) files: BTreeMap<PairKey, FilePair>,
+    pub(crate) client_auth: BTreeMap<Name, Arc<ClientAuth>>,
     /// Attempts to obtain names by ACME.
     pub(crate) attempts: BTreeMap<String, Attempt>,
     /// Names being ordered by this process.

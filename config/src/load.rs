@@ -15,7 +15,7 @@ pub struct Loaded {
     /// The validated configuration.
     pub config: Config,
     /// Every file read, each once, in the order it was met: `-c` files, includes,
-    /// `{ file = ".." }` references, the `ca` files of upstreams, the rules of WAF policies,
+    /// `{ file = ".." }` references, the `tls` files of upstreams, those of client authentication, the rules of WAF policies,
     /// address lists and databases.
     pub files: Vec<Source>,
     /// Directories looked through by the globs of `include` and of address lists: a new file
@@ -73,7 +73,12 @@ fn read(
     let warnings = report.finish(&files)?;
     let config = config.expect("without a fault every table was read");
     for tls in config.upstreams.values().filter_map(|upstream| upstream.tls.as_ref()) {
-        tls.ca.iter().for_each(|path| files.note(path));
+        let paths = tls.ca.iter().chain(&tls.certificate).chain(&tls.key);
+        paths.for_each(|path| files.note(path));
+    }
+    for auth in config.client_auth.values() {
+        files.note(&auth.ca);
+        auth.crls.iter().for_each(|path| files.note_large(path));
     }
     for policy in config.waf.values() {
         // Without rules there is no policy; whoever compiles it says so.

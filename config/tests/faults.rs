@@ -303,6 +303,39 @@ fn addresses_and_certificates() {
 }
 
 #[test]
+fn client_certificates() {
+    assert_snapshot!(faults(
+        r#"
+        [client_auth.staff]
+        mode = "required"
+        allow = [{}, { dns = "*.Corp.example" }, { fingerprint = "12:34" }, { common_name = "" }]
+        forward = ["subject", "dn"]
+
+        [client_auth.ops]
+        ca = "ops.pem"
+
+        [listeners.a]
+        address = "0.0.0.0:443"
+        [listeners.a.tls]
+        client_auth = "stuff"
+        hosts = [
+          { names = ["a.test", "~b"], client_auth = "ops" },
+          { names = [] },
+          { client_auth = "ops" },
+        ]
+
+        [listeners.b]
+        address = "0.0.0.0:444"
+        tls = { hosts = [{ names = ["a.test"] }, { names = ["b.test", "a.test"] }] }
+
+        [upstreams.a]
+        endpoints = ["10.0.0.1:80"]
+        tls = { server_name = "a.test", certificate = "a.pem" }
+        "#
+    ));
+}
+
+#[test]
 fn acme() {
     assert_snapshot!(faults(
         r#"

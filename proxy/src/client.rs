@@ -3,7 +3,7 @@
 //! A forwarding header is a claim. It is believed only from the listener's `trusted_proxies`;
 //! anyone else's is replaced by what this process saw itself.
 
-use crate::forwarded;
+use crate::{forwarded, identity};
 use http::{HeaderMap, HeaderName, HeaderValue, header::FORWARDED};
 use ipnet::IpNet;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
@@ -85,6 +85,7 @@ pub(crate) struct Forwarding<'a> {
     pub(crate) https: bool,
     pub(crate) host: &'a HeaderValue,
     pub(crate) port: u16,
+    pub(crate) identity: Option<&'a identity::Client<'a>>,
 }
 
 /// Puts our account of the client in place of claims; a trusted peer's account is extended.
@@ -127,6 +128,9 @@ pub(crate) fn forward(headers: &mut HeaderMap, about: &Forwarding<'_>) {
     }
     let client = if about.client == about.peer { peer } else { ip_value(about.client) };
     headers.insert(REAL_IP, client);
+    if let Some(client) = about.identity {
+        client.tell(headers);
+    }
 }
 
 /// Whether a field says something about the client or its request that only a proxy may say.
@@ -216,8 +220,15 @@ mod tests {
         let mut headers: HeaderMap = claims.iter().map(claim).collect();
         let peer = "1.2.3.4".parse().unwrap();
         let host = HeaderValue::from_static("a.test");
-        let about =
-            Forwarding { peer, client: peer, trusted: false, https: false, host: &host, port: 80 };
+        let about = Forwarding {
+            peer,
+            client: peer,
+            trusted: false,
+            https: false,
+            host: &host,
+            port: 80,
+            identity: None,
+        };
         forward(&mut headers, &about);
         assert_eq!(headers["x-forwarded-for"], "1.2.3.4");
         assert!(headers.values().all(|value| value != "6.6.6.6"), "{headers:?}");

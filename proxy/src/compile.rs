@@ -7,7 +7,7 @@ use crate::{
     limit::{self, Limit},
     route::Table,
     snapshot::{Listening, Route, RouteAction, Service, Snapshot, Version},
-    upstream::{Endpoint, Shared, Upstream, read_ca},
+    upstream::{Endpoint, Shared, TlsFiles, Upstream},
     waf::{self, Geo, Waf},
 };
 use http::{HeaderName, HeaderValue, StatusCode};
@@ -95,8 +95,8 @@ fn upstreams(
     let mut compiled = BTreeMap::new();
     for (name, document) in &config.upstreams {
         let old = context.old.upstreams.get(name);
-        let ca = match read_ca(document) {
-            Ok(ca) => ca,
+        let files = match TlsFiles::read(document) {
+            Ok(files) => files,
             Err(error) => {
                 faults.push(format!("upstream `{name}`: {error}"));
                 continue;
@@ -104,7 +104,7 @@ fn upstreams(
         };
         if let Some(old) = old
             && old.document == *document
-            && old.ca == ca
+            && old.files == files
         {
             compiled.insert(name.clone(), Arc::clone(old));
             continue;
@@ -119,7 +119,7 @@ fn upstreams(
                 // Connections made under another policy must not serve under this one.
                 (Some(known), Some(old))
                     if old.document.tls != document.tls
-                        || old.ca != ca
+                        || old.files != files
                         || old.document.protocol != document.protocol =>
                 {
                     let fresh = fresh();
@@ -135,7 +135,7 @@ fn upstreams(
             Some(old) => Arc::clone(&old.shared),
             None => Arc::new(Shared::new(context.workers)),
         };
-        match Upstream::new(name.clone(), document.clone(), ca, endpoints, shared) {
+        match Upstream::new(name.clone(), document.clone(), files, endpoints, shared) {
             Ok(upstream) => drop(compiled.insert(name.clone(), Arc::new(upstream))),
             Err(error) => faults.push(format!("upstream `{name}`: {error}")),
         }

@@ -26,7 +26,7 @@ use std::{
     sync::{Arc, atomic::Ordering::Relaxed},
     time::Duration,
 };
-use tidegate_certs::{Selected, Served};
+use tidegate_certs::{Selected, Session};
 use tokio::{
     io::{AsyncRead, AsyncWrite, AsyncWriteExt},
     net::TcpStream,
@@ -42,7 +42,7 @@ pub(crate) struct Connection {
     pub(crate) peer: SocketAddr,
     pub(crate) local: SocketAddr,
     /// What the TLS handshake proved; `None` in plain text.
-    pub(crate) tls: Option<Arc<Served>>,
+    pub(crate) tls: Option<Session>,
     pub(crate) drain: Drain,
     /// `None` on HTTP/1, whose codec has limits of its own.
     pub(crate) activity: Option<Activity>,
@@ -80,9 +80,9 @@ pub(crate) async fn serve(mut connection: Connection, tcp: TcpStream) {
     let limit = listening.document.limits.handshake_timeout;
     let handshakes = &connection.listener.handshakes;
     match timeout(limit, handshake).await {
-        Ok(Ok(Some((stream, served)))) => {
+        Ok(Ok(Some((stream, session)))) => {
             handshakes.done.fetch_add(1, Relaxed);
-            connection.tls = Some(served);
+            connection.tls = Some(session);
             if stream.get_ref().1.alpn_protocol() == Some(b"h2") {
                 serve_h2(connection, listening, stream).await;
             } else {
@@ -103,12 +103,13 @@ type TlsStream = tokio_rustls::server::TlsStream<TcpStream>;
 async fn handshake(
     tls: &tidegate_certs::ListenerTls,
     tcp: TcpStream,
-) -> io::Result<Option<(Box<TlsStream>, Arc<Served>)>> {
+) -> io::Result<Option<(Box<TlsStream>, Session)>> {
     let start = LazyConfigAcceptor::new(Default::default(), tcp).await?;
     match tls.select(&start.client_hello()) {
-        Selected::Serve { config, served } => {
+        Selected::Serve { config, mut session } => {
             let stream = start.into_stream(config).await?;
-            Ok(Some((Box::new(stream), served)))
+            session.established(stream.get_ref().1).map_err(io::Error::other)?;
+            Ok(Some((Box::new(stream), session)))
         }
         Selected::Challenge(config) => {
             let mut stream = start.into_stream(config).await?;

@@ -3,7 +3,66 @@
 //! Fields in which TLS terminators tell that are never taken from a client, on no listener and
 //! from no peer, trusted or not: an upstream that reads them would believe whoever writes them.
 
-use http::{HeaderMap, HeaderName};
+use crate::{conn::Connection, reason::Reason, respond::Refusal, snapshot::Listening};
+use http::{HeaderMap, HeaderName, HeaderValue, Version};
+use rustls_pki_types::UnixTime;
+use tidegate_certs::{ClientAuth, ClientIdentity, Denied};
+use tidegate_config::ClientField;
+
+/// A client whose certificate is accepted for the request at hand.
+pub(crate) struct Client<'a> {
+    identity: &'a ClientIdentity,
+    auth: &'a ClientAuth,
+}
+
+/// Whether a request for `host` may be answered on its connection, and by whom it comes if a
+/// certificate says so.
+pub(crate) fn admit<'a>(
+    connection: &'a Connection,
+    listening: &'a Listening,
+    host: &str,
+    version: Version,
+) -> Result<Option<Client<'a>>, Refusal> {
+    let Some(tls) = &listening.tls else { return Ok(None) };
+    let never = |reason, detail: &str| Err(Refusal::new(reason, detail).closing(version));
+    let Some(session) = &connection.tls else {
+        return never(Reason::Misdirected, "the listener speaks TLS only by now");
+    };
+    match tls.admits(session, host, UnixTime::now) {
+        Ok(Some(auth)) => {
+            Ok(session.client().map(|identity| Client { identity, auth: auth.as_ref() }))
+        }
+        Ok(None) => Ok(None),
+        Err(Denied::Misdirected) => Err(Reason::Misdirected.into()),
+        Err(Denied::Unauthenticated) => {
+            let detail = "the connection is older than the need for a client certificate";
+            never(Reason::Misdirected, detail)
+        }
+        Err(Denied::Certificate(why)) => never(Reason::ClientCertificate, &why),
+    }
+}
+
+impl Client<'_> {
+    /// Adds the fields that the operator wants upstreams to get; none of them was there before.
+    pub(crate) fn tell(&self, headers: &mut HeaderMap) {
+        for &field in self.auth.forward() {
+            let value = self.identity.tell(field).map(HeaderValue::try_from);
+            if let Some(Ok(value)) = value {
+                headers.insert(name(field), value);
+            }
+        }
+    }
+}
+
+fn name(field: ClientField) -> HeaderName {
+    HeaderName::from_static(match field {
+        ClientField::Certificate => "client-cert",
+        ClientField::Chain => "client-cert-chain",
+        ClientField::Subject => "x-client-cert-subject",
+        ClientField::San => "x-client-cert-san",
+        ClientField::Fingerprint => "x-client-cert-fingerprint",
+    })
+}
 
 /// Removes every field that claims a client certificate. Done before a request is routed, so that
 /// no route, limit or rule goes by one either.
@@ -64,6 +123,8 @@ mod tests {
         ] {
             assert!(is_claim(&name(claim)), "{claim}");
         }
+        let fields = [ClientField::Chain, ClientField::Subject, ClientField::San];
+        assert!(fields.into_iter().all(|field| is_claim(&super::name(field))));
         for other in ["cookie", "content-type", "x-client-ip", "x-forwarded-for", "sec-fetch-site"]
         {
             assert!(!is_claim(&name(other)), "{other}");

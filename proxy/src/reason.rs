@@ -61,6 +61,9 @@ reasons! {
     Method = "method_not_allowed", METHOD_NOT_ALLOWED;
     /// The Host is not one the connection's certificate was chosen for (RFC 9110 section 7.4).
     Misdirected = "misdirected", MISDIRECTED_REQUEST;
+    /// The client's certificate is not accepted any more: revoked, out of date, or by authorities
+    /// or rules that have changed since its handshake.
+    ClientCertificate = "client_certificate", FORBIDDEN;
     /// No route matches.
     NoRoute = "no_route", NOT_FOUND;
     /// A rule or a check of the route's WAF policy refused the request or its response.

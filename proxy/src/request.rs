@@ -126,13 +126,7 @@ async fn answer(
         let plain = HeaderValue::from_static("application/octet-stream");
         return now(respond::fixed(StatusCode::OK, key.into(), plain));
     }
-    match (&connection.tls, &listening.tls) {
-        (Some(served), Some(tls)) if !tls.allows(served, &host) => {
-            return Err(Reason::Misdirected.into());
-        }
-        (None, Some(_)) => return Err(no_longer_plain(request.version())),
-        _ => {}
-    }
+    let client = identity::admit(connection, listening, &host, request.version())?;
     if let Some(port) = listening.document.redirect_https {
         let to = https_url(&host, port, &path, uri.query());
         return now(respond::redirect(StatusCode::PERMANENT_REDIRECT, &to));
@@ -159,7 +153,7 @@ async fn answer(
         _ => None,
     };
     let admitted =
-        Admitted { connection, snapshot, route, authority, path: &path, trusted, limited };
+        Admitted { connection, snapshot, route, authority, path: &path, trusted, limited, client };
     match waf {
         // Boxed: a transaction is large, and most routes have no policy.
         Some(waf) => Box::pin(inspected(waf, &admitted, request, observation)).await,
@@ -176,6 +170,7 @@ struct Admitted<'a> {
     path: &'a str,
     trusted: bool,
     limited: Option<(&'a Limit, Decision)>,
+    client: Option<identity::Client<'a>>,
 }
 
 /// Under a WAF policy: looked at before an upstream is contacted, and its answer before the client
@@ -212,7 +207,16 @@ async fn act(
     request: Request<ClientBody>,
     observation: &mut Observation,
 ) -> Result<Answered, Refusal> {
-    let &Admitted { connection, snapshot, route, ref authority, path, trusted, limited } = admitted;
+    let &Admitted {
+        connection,
+        snapshot,
+        route,
+        ref authority,
+        path,
+        trusted,
+        limited,
+        ref client,
+    } = admitted;
     let service = match &route.action {
         RouteAction::Service(at) => &snapshot.services[*at],
         RouteAction::Redirect { to, status, keep_path } => {
@@ -247,6 +251,7 @@ async fn act(
         https: connection.tls.is_some(),
         host: authority,
         port: connection.local.port(),
+        identity: client.as_ref(),
     };
     let outgoing = outgoing(request, route, version, &forwarding, path, observation, upgrade)?;
     let timeouts = &version.upstream.document.timeouts;
@@ -278,16 +283,6 @@ async fn act(
         deadline: deadline.map(|at| Box::pin(tokio::time::sleep_until(at))),
     };
     Ok((response.map(ResponseBody::upstream), Some(pending)))
-}
-
-/// The connection is older than its listener's TLS.
-fn no_longer_plain(version: http::Version) -> Refusal {
-    let mut refusal = Refusal::new(Reason::Misdirected, "the listener speaks TLS only by now");
-    if version != http::Version::HTTP_2 {
-        let close = HeaderValue::from_static("close");
-        refusal.headers.get_or_insert_default().insert(CONNECTION, close);
-    }
-    refusal
 }
 
 /// What the HTTP/1 codec does while reading, for HTTP/2: the library bounds what it holds, we the

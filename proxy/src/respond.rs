@@ -5,7 +5,7 @@ use crate::{body::ResponseBody, reason::Reason};
 use bytes::Bytes;
 use http::{
     HeaderMap, HeaderName, HeaderValue, Response, StatusCode,
-    header::{ALLOW, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, LOCATION},
+    header::{ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, LOCATION},
 };
 use tidegate_config::HeaderOps;
 
@@ -25,6 +25,16 @@ pub(crate) struct Refusal {
 impl Refusal {
     pub(crate) fn new(reason: Reason, detail: impl Into<String>) -> Self {
         Self { reason, detail: Some(detail.into()), headers: None }
+    }
+
+    /// The connection ends with the answer: nothing that follows on it will be served. On HTTP/2
+    /// that is the client's to do.
+    pub(crate) fn closing(mut self, version: http::Version) -> Self {
+        if version != http::Version::HTTP_2 {
+            let close = HeaderValue::from_static("close");
+            self.headers.get_or_insert_default().insert(CONNECTION, close);
+        }
+        self
     }
 }
 

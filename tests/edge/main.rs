@@ -16,6 +16,7 @@ mod bad_input;
 mod balancing;
 mod certificates;
 mod cli;
+mod client_certificates;
 mod control;
 mod demo;
 mod ending;

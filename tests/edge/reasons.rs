@@ -11,6 +11,7 @@ pub const TOTAL_TIMEOUT: &str = "total_timeout";
 pub const UPSTREAM_RESET: &str = "upstream_reset";
 pub const UPSTREAM_MALFORMED: &str = "upstream_malformed";
 pub const UPSTREAM_TRUNCATED: &str = "upstream_truncated";
+pub const CLIENT_CERTIFICATE: &str = "client_certificate";
 pub const WAF_BLOCKED: &str = "waf_blocked";
 pub const WAF_LIMIT: &str = "waf_limit";
 pub const OVERLOADED: &str = "overloaded";

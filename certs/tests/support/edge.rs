@@ -84,13 +84,15 @@ async fn serve_tls(listener: TcpListener, behind: Behind) {
             let (Ok(start), Some(tls)) = (acceptor.await, tls) else { return };
             match tls.select(&start.client_hello()) {
                 Selected::Challenge(config) => drop(start.into_stream(config).await),
-                Selected::Serve { config, served } => {
+                Selected::Serve { config, session } => {
                     let Ok(mut stream) = start.into_stream(config).await else { return };
                     // One line in, whether the host may be answered out.
                     let mut host = vec![0; 256];
                     while let Ok(len @ 1..) = stream.read(&mut host).await {
                         let host = String::from_utf8_lossy(&host[..len]).into_owned();
-                        let allowed = if tls.allows(&served, host.trim()) { "200" } else { "421" };
+                        let admitted =
+                            tls.admits(&session, host.trim(), rustls::pki_types::UnixTime::now);
+                        let allowed = if admitted.is_ok() { "200" } else { "421" };
                         let _ = stream.write_all(allowed.as_bytes()).await;
                     }
                 }

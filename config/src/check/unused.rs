@@ -20,6 +20,12 @@ pub(super) fn check(check: &mut Check<'_>) {
         config.waf.values().flat_map(|policy| [&policy.bypass, &policy.deny, &policy.allow]);
     let lists = clients.flatten().flat_map(|clients| &clients.lists);
     warn(check, "address list", "address_lists", &config.address_lists, lists.collect());
+    let tls = config.listeners.values().filter_map(|listener| listener.tls.as_ref());
+    let asked = tls.flat_map(|tls| {
+        tls.client_auth.iter().chain(tls.hosts.iter().filter_map(|host| host.client_auth.as_ref()))
+    });
+    let kind = "client authentication";
+    warn(check, kind, "client_auth", &config.client_auth, asked.collect());
     let versions = config.services.values().flat_map(|service| service.versions.values());
     let upstreams = versions.map(|version| &version.upstream);
     warn(check, "upstream", "upstreams", &config.upstreams, upstreams.collect());

@@ -198,8 +198,8 @@ fn subject_length(path: &[&str]) -> usize {
     match path {
         ["services", _, "versions", _, ..] => 4,
         [
-            "listeners" | "upstreams" | "services" | "rate_limits" | "address_lists" | "waf"
-            | "routes",
+            "listeners" | "client_auth" | "upstreams" | "services" | "rate_limits"
+            | "address_lists" | "waf" | "routes",
             _,
             ..,
         ] => 2,
@@ -213,6 +213,7 @@ fn subject(path: &[&str]) -> String {
             format!("version `{version}` of service `{service}`")
         }
         ["listeners", name] => format!("listener `{name}`"),
+        ["client_auth", name] => format!("client authentication `{name}`"),
         ["upstreams", name] => format!("upstream `{name}`"),
         ["services", name] => format!("service `{name}`"),
         ["rate_limits", name] => format!("rate limit `{name}`"),

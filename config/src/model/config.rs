@@ -1,6 +1,6 @@
 use super::{
-    Acme, AddressList, Control, Dns, Geo, Listener, Log, RateLimit, Route, Server, Service,
-    Upstream, Waf,
+    Acme, AddressList, ClientAuth, Control, Dns, Geo, Listener, Log, RateLimit, Route, Server,
+    Service, Upstream, Waf,
 };
 use crate::{Name, shape::table};
 use std::collections::BTreeMap;
@@ -16,6 +16,8 @@ table! {
         log: Log = {},
         /// Addresses that accept connections.
         listeners: BTreeMap<Name, Listener> = {},
+        /// Which client certificates are accepted, for listeners and hosts to refer to.
+        client_auth: BTreeMap<Name, ClientAuth> = {},
         /// Certificates from certificate authorities; needed by listeners whose names are
         /// public.
         acme: Option<Acme>,

@@ -3,6 +3,7 @@
 mod acme;
 mod action;
 mod address_list;
+mod client_auth;
 mod config;
 mod control;
 mod dns;
@@ -25,6 +26,7 @@ mod waf;
 pub use acme::{Acme, Challenge, ExternalAccount, Issuer};
 pub use action::Action;
 pub use address_list::AddressList;
+pub use client_auth::{ClientAuth, ClientAuthMode, ClientField, ClientRule, CrlDepth};
 pub use config::Config;
 pub use control::{Control, ControlAddress};
 pub use dns::Dns;
@@ -40,7 +42,7 @@ pub use rate_limit::{LimitKey, RateLimit};
 pub use route::Route;
 pub use server::Server;
 pub use service::{Service, Sticky, Version};
-pub use tls::{CertificateFiles, Tls, TlsIssuer, TlsPolicy, TlsVersion};
+pub use tls::{CertificateFiles, Tls, TlsHost, TlsIssuer, TlsPolicy, TlsVersion};
 pub use upstream::{
     Balance, Pool, Retries, Upstream, UpstreamProtocol, UpstreamTimeouts, UpstreamTls,
 };

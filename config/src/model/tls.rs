@@ -1,6 +1,9 @@
-use super::host::server_name;
-use crate::shape::{Reader, optional, set, table, words};
-use std::path::PathBuf;
+use super::{HostPattern, host::server_name};
+use crate::{
+    Name,
+    shape::{Misfit, Reader, TextShape, optional, reference, set, table, text, words},
+};
+use std::{collections::BTreeSet, path::PathBuf};
 
 table! {
     /// `tls = {}`: how a listener proves its names.
@@ -22,8 +25,39 @@ table! {
         /// The oldest TLS version: `1.2` (default, as the policy says) or `1.3`; it can only
         /// narrow the policy.
         min_version: TlsVersion = "1.2",
+        /// Which client certificates are asked for and accepted; without it none is asked for.
+        client_auth: Option<Name> as optional(reference("client authentication", "client_auth")),
+        /// Hosts that differ in policy or client certificates. A request for a host is answered
+        /// only on connections made under the same terms (else 421), so that no host's terms can
+        /// be got round by asking for it on a connection to another.
+        hosts: Vec<TlsHost> = [],
     }
     check = check;
+}
+
+table! {
+    /// Hosts of a listener that are served under other terms than the rest of it.
+    pub struct TlsHost {
+        /// The names clients ask for: exact, or `*.example.com` for one label or more. The exact
+        /// one counts before patterns, the longer pattern before the shorter.
+        names: Vec<HostPattern> as set(tls_host()).some(),
+        /// As the listener's, which it is by default.
+        policy: Option<TlsPolicy>,
+        /// As the listener's, which it is by default.
+        client_auth: Option<Name> as optional(reference("client authentication", "client_auth")),
+    }
+}
+
+impl Eq for TlsHost {}
+
+/// A host as SNI names it: no regular expression.
+fn tls_host() -> TextShape<HostPattern> {
+    text("a host such as `shop.example.com` or `*.example.com`", |text| {
+        match text.parse::<HostPattern>() {
+            Ok(HostPattern::Regex(_)) | Err(_) => Err(Misfit::form()),
+            Ok(host) => Ok(host),
+        }
+    })
 }
 
 fn check(tls: &Tls, reader: &mut Reader<'_, '_, '_>) {
@@ -34,6 +68,14 @@ fn check(tls: &Tls, reader: &mut Reader<'_, '_, '_>) {
         reader
             .fault_at(Some("min_version"), "policy `modern` serves TLS 1.3 only")
             .help("remove `min_version`, or set `policy = \"intermediate\"`");
+    }
+    let mut seen = BTreeSet::new();
+    for (index, host) in tls.hosts.iter().enumerate() {
+        for name in host.names.iter().filter(|name| !seen.insert(*name)) {
+            reader
+                .fault_in("hosts", index, format!("`{name}` has an entry of its own already"))
+                .help("name it in one of them");
+        }
     }
 }
 

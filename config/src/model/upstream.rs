@@ -1,6 +1,7 @@
 use super::{Health, host::server_name};
 use crate::shape::{
-    Misfit, TextShape, defaults, duration, optional, percent, set, table, text, whole, words,
+    Misfit, Reader, TextShape, defaults, duration, optional, percent, set, table, text, whole,
+    words,
 };
 use std::{net::SocketAddr, num::NonZeroUsize, path::PathBuf, time::Duration};
 
@@ -55,7 +56,24 @@ table! {
         server_name: String as server_name(),
         /// PEM file of roots to trust instead of the system's.
         ca: Option<PathBuf>,
+        /// PEM file of the certificate shown to endpoints that ask for one, with its issuers
+        /// behind it; needs `key`. Read again when it changes.
+        certificate: Option<PathBuf>,
+        /// PEM file of its private key, readable by this user only (mode 0600).
+        key: Option<PathBuf>,
     }
+    check = certificate_with_key;
+}
+
+fn certificate_with_key(tls: &UpstreamTls, reader: &mut Reader<'_, '_, '_>) {
+    let lacking = match (&tls.certificate, &tls.key) {
+        (Some(_), None) => "key",
+        (None, Some(_)) => "certificate",
+        _ => return,
+    };
+    reader
+        .fault_at(None, format!("`{lacking}` is missing"))
+        .help("a client certificate needs both `certificate` and `key`");
 }
 
 impl Eq for UpstreamTls {}

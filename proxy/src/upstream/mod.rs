@@ -10,7 +10,7 @@ mod tls;
 pub(crate) use connect::{ConnectError, connect_h1, connect_h2};
 pub(crate) use endpoint::{Endpoint, InFlight};
 pub(crate) use pool::{H1Sender, H2Sender, Stream};
-pub(crate) use tls::{UpstreamTlsError, read_ca};
+pub(crate) use tls::{TlsFiles, UpstreamTlsError};
 
 use crate::{body::Replayable, cells::PerWorker};
 use arc_swap::ArcSwap;
@@ -29,8 +29,7 @@ pub(crate) struct Upstream {
     pub(crate) document: tidegate_config::Upstream,
     pub(crate) endpoints: Vec<Arc<Endpoint>>,
     pub(crate) tls: Option<Arc<rustls::ClientConfig>>,
-    /// What its `ca` file held: another content is another upstream.
-    pub(crate) ca: Option<Vec<u8>>,
+    pub(crate) files: TlsFiles,
     pub(crate) shared: Arc<Shared>,
     /// The endpoints a request may go to; recomputed when health or an operator's word changes.
     usable: ArcSwap<Vec<Arc<Endpoint>>>,
@@ -72,14 +71,14 @@ impl Upstream {
     pub(crate) fn new(
         name: Name,
         document: tidegate_config::Upstream,
-        ca: Option<Vec<u8>>,
+        files: TlsFiles,
         endpoints: Vec<Arc<Endpoint>>,
         shared: Arc<Shared>,
     ) -> Result<Self, UpstreamTlsError> {
         let tls = document.tls.as_ref();
-        let tls = tls.map(|tls| tls::client_config(tls, ca.as_deref(), document.protocol));
+        let tls = tls.map(|tls| tls::client_config(tls, &files, document.protocol));
         let usable = ArcSwap::from_pointee(balance::usable(&endpoints));
-        Ok(Self { name, document, endpoints, tls: tls.transpose()?, ca, shared, usable })
+        Ok(Self { name, document, endpoints, tls: tls.transpose()?, files, shared, usable })
     }
 
     /// Recomputes which endpoints may be used.
