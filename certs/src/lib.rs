@@ -6,13 +6,14 @@
 //! a name once and answer each other's challenges. Handshakes read snapshots without locks and
 //! never wait for the store, a file or a CA.
 //!
-//! Left out: DNS-01, so no wildcards by ACME; renewal information (RFC 9773); OCSP, which the
+//! Left out: renewal information (RFC 9773); OCSP, which the
 //! authorities have given up.
 
 mod acme;
 mod certificate;
 mod challenges;
 mod clock;
+mod dns01;
 mod drive;
 mod error;
 mod export;
@@ -146,7 +147,12 @@ impl Certs {
     pub async fn maintain(&self, leader: watch::Receiver<bool>, mut stop: watch::Receiver<bool>) {
         let inner = &self.inner;
         let work = async {
-            tokio::join!(follow::follow(inner), reread::reread(inner), drive::drive(inner, leader))
+            tokio::join!(
+                follow::follow(inner),
+                reread::reread(inner),
+                dns01::clear(inner, leader.clone()),
+                drive::drive(inner, leader)
+            )
         };
         tokio::select! {
             _ = Box::pin(work) => {}

@@ -40,6 +40,9 @@ pub struct CertificateStatus {
     pub next_renewal: Option<String>,
     /// What is wrong and what to do about it.
     pub last_error: Option<String>,
+    /// What is worth knowing though nothing is wrong, such as names it does not cover.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub remark: Option<String>,
 }
 
 /// Where a certificate comes from.
@@ -136,8 +139,15 @@ fn acme(
         authority: held.and_then(|_| state.issued.get(name).map(|issued| issued.authority.clone())),
         next_renewal: Some(rfc3339(next)),
         last_error: attempt.error.clone(),
+        remark: one_label(name),
         ..status
     }
+}
+
+/// A route's wildcard matches any number of labels, a certificate's one (RFC 9525 section 6.3).
+fn one_label(name: &str) -> Option<String> {
+    let rest = name.strip_prefix("*.")?;
+    Some(format!("covers one label before `{rest}`, so neither `{rest}` nor `a.b.{rest}`"))
 }
 
 fn of_held(held: &Held, source: Source) -> CertificateStatus {
@@ -154,6 +164,7 @@ fn of_held(held: &Held, source: Source) -> CertificateStatus {
         not_after: Some(rfc3339(certificate.not_after)),
         next_renewal: None,
         last_error: None,
+        remark: None,
     }
 }
 
@@ -170,5 +181,6 @@ fn absent(name: &str, source: Source, state: CertificateState) -> CertificateSta
         not_after: None,
         next_renewal: None,
         last_error: None,
+        remark: None,
     }
 }

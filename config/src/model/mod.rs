@@ -6,6 +6,7 @@ mod address_list;
 mod config;
 mod control;
 mod dns;
+mod dns_provider;
 mod geo;
 mod header_ops;
 mod health;
@@ -28,6 +29,9 @@ pub use address_list::AddressList;
 pub use config::Config;
 pub use control::{Control, ControlAddress};
 pub use dns::Dns;
+pub use dns_provider::{
+    DnsExec, DnsMethod, DnsProvider, DnsWebhook, Propagation, Rfc2136, TsigAlgorithm,
+};
 pub use geo::Geo;
 pub use header_ops::HeaderOps;
 pub use health::{Health, HealthCheck};
