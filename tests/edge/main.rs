@@ -18,6 +18,7 @@ mod certificates;
 mod cli;
 mod control;
 mod demo;
+mod dns01;
 mod ending;
 mod forwarding;
 mod http2_attacks;
