@@ -35,6 +35,7 @@ mod sealed;
 mod smuggling;
 mod soak;
 mod streaming;
+mod testssl;
 mod timeouts;
 mod tls;
 mod waf;
