@@ -39,6 +39,14 @@ pub enum CertsError {
         /// What the operator can do.
         remedy: String,
     },
+    /// A DNS provider's settings are not usable.
+    #[error("DNS provider `{provider}`: {what}; correct it under `[acme.dns.{provider}]`")]
+    DnsProvider {
+        /// Its name.
+        provider: Name,
+        /// What is wrong.
+        what: String,
+    },
     /// The internal CA cannot issue.
     #[error("the internal CA cannot issue for `{name}`: {cause}")]
     Internal {

@@ -7,7 +7,7 @@
 //! a name once and answer each other's challenges. Handshakes read snapshots without locks and
 //! never wait for the store, a file or a CA.
 //!
-//! Left out: DNS-01, so no wildcards by ACME; renewal information (RFC 9773); OCSP, which the
+//! Left out: renewal information (RFC 9773); OCSP, which the
 //! authorities have given up.
 
 mod acme;
@@ -17,6 +17,7 @@ mod client_auth;
 mod client_identity;
 mod clock;
 mod distinguished_name;
+mod dns01;
 mod drive;
 mod error;
 mod export;
@@ -161,6 +162,7 @@ impl Certs {
                 follow::follow(inner),
                 reread::reread(inner),
                 ocsp::staple(inner),
+                dns01::clear(inner, leader.clone()),
                 drive::drive(inner, leader)
             )
         };

@@ -5,6 +5,7 @@ use crate::{
     Inner,
     acme::check_issuer,
     client_auth::ClientAuth,
+    dns01::Dns01,
     error::CertsError,
     files::{Loaded, PairKey, load, pair_key},
     held::{FileIndex, Held, index},
@@ -25,6 +26,7 @@ pub struct Prepared {
     /// object as before.
     pub listeners: BTreeMap<Name, Arc<ListenerTls>>,
     wanted: Arc<Wanted>,
+    dns01: Arc<Dns01>,
     files: BTreeMap<PairKey, Loaded>,
     leaves: Vec<(String, Leaf)>,
     client_auth: BTreeMap<Name, Arc<ClientAuth>>,
@@ -40,6 +42,11 @@ pub(crate) fn prepare(inner: &Inner, config: &Config) -> Result<Prepared, Vec<Ce
         }
     }
     let client_auth = load_client_auth(inner, config, &mut errors);
+    let dns01 = Dns01::new(config).unwrap_or_else(|faults| {
+        let fault = |(provider, what)| CertsError::DnsProvider { provider, what };
+        errors.extend(faults.into_iter().map(fault));
+        Dns01::default()
+    });
     let mut listeners = BTreeMap::new();
     let mut indices: BTreeMap<&Name, FileIndex> = BTreeMap::new();
     for (name, listener) in &config.listeners {
@@ -59,11 +66,9 @@ pub(crate) fn prepare(inner: &Inner, config: &Config) -> Result<Prepared, Vec<Ce
     };
     let wanted = Arc::new(wanted(config, covered));
     let leaves = issue(inner, &wanted, &mut errors);
-    if errors.is_empty() {
-        Ok(Prepared { listeners, wanted, files, leaves, client_auth })
-    } else {
-        Err(errors)
-    }
+    let dns01 = Arc::new(dns01);
+    let prepared = Prepared { listeners, wanted, dns01, files, leaves, client_auth };
+    if errors.is_empty() { Ok(prepared) } else { Err(errors) }
 }
 
 pub(crate) fn commit(inner: &Inner, prepared: &Prepared) {
@@ -73,6 +78,7 @@ pub(crate) fn commit(inner: &Inner, prepared: &Prepared) {
         .map(|(name, leaf)| (Origin::Internal, name.clone(), Arc::clone(&leaf.held)))
         .collect();
     inner.managed.replace(&leaves);
+    inner.orders.set_dns01(&prepared.dns01);
     {
         let mut state = inner.state.lock();
         if state.wanted.acme != prepared.wanted.acme {
@@ -116,10 +122,18 @@ pub(crate) fn index_files(
 /// Tells the `[acme]` settings that orders may fail by apart, across restarts.
 pub(crate) fn settings_digest(acme: Option<&Acme>) -> String {
     use sha2::{Digest, Sha256};
+    let mut digest = Sha256::new();
     // No failure is due to these.
-    let acme = acme.map(|acme| Acme { email: None, renew_at_percent: 0, ..acme.clone() });
-    // Secrets show as `***`: a changed one alone is no reason to ask again.
-    hex::encode(&Sha256::digest(format!("{acme:?}"))[..8])
+    let shown = acme.map(|acme| Acme { email: None, renew_at_percent: 0, ..acme.clone() });
+    // Secrets show as `***`: a changed one alone is no reason to ask an authority again.
+    digest.update(format!("{shown:?}"));
+    // That of a DNS provider is: it may be what was wrong.
+    let providers = acme.into_iter().flat_map(|acme| acme.dns.values());
+    for secret in providers.flat_map(|provider| provider.method.secrets()) {
+        digest.update(secret.reveal());
+        digest.update([0]);
+    }
+    hex::encode(&digest.finalize()[..8])
 }
 
 fn load_files(

@@ -43,6 +43,9 @@ pub struct CertificateStatus {
     pub staple_until: Option<String>,
     /// What is wrong and what to do about it.
     pub last_error: Option<String>,
+    /// What is worth knowing though nothing is wrong, such as names it does not cover.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub remark: Option<String>,
 }
 
 /// Where a certificate comes from.
@@ -139,8 +142,15 @@ fn acme(
         authority: held.and_then(|_| state.issued.get(name).map(|issued| issued.authority.clone())),
         next_renewal: Some(rfc3339(next)),
         last_error: attempt.error.clone(),
+        remark: one_label(name),
         ..status
     }
+}
+
+/// A route's wildcard matches any number of labels, a certificate's one (RFC 9525 section 6.3).
+fn one_label(name: &str) -> Option<String> {
+    let rest = name.strip_prefix("*.")?;
+    Some(format!("covers one label before `{rest}`, so neither `{rest}` nor `a.b.{rest}`"))
 }
 
 fn of_held(held: &Held, source: Source) -> CertificateStatus {
@@ -158,6 +168,7 @@ fn of_held(held: &Held, source: Source) -> CertificateStatus {
         next_renewal: None,
         staple_until: held.standing().until.map(rfc3339),
         last_error: None,
+        remark: None,
     }
 }
 
@@ -175,5 +186,6 @@ fn absent(name: &str, source: Source, state: CertificateState) -> CertificateSta
         next_renewal: None,
         staple_until: None,
         last_error: None,
+        remark: None,
     }
 }

@@ -16,8 +16,9 @@ pub(crate) struct Wanted {
     pub(crate) acme: Option<Arc<Acme>>,
 }
 
-const WILDCARD: &str = "a wildcard needs a DNS challenge, which is not offered: name the hosts \
-     (`names` in `tls`), give a certificate file that covers them, or set `issuer = \"internal\"`";
+const WILDCARD: &str = "a wildcard is proved by DNS only, and no provider is for this one: declare \
+     who changes its zone under `[acme.dns.NAME]`, name the hosts (`names` in `tls`), give a \
+     certificate file that covers them, or set `issuer = \"internal\"`";
 const REGEX: &str = "no certificate can be had for a pattern: name its hosts in `names` of `tls`, \
      or give a certificate file that covers them";
 const NOT_A_NAME: &str = "no certificate authority issues for this: expected a host name such as \
@@ -60,14 +61,17 @@ impl Wanted {
             Some(REGEX)
         } else if origin == Origin::Internal {
             None
-        } else if pattern.text.starts_with('*') {
-            Some(WILDCARD)
-        } else if !is_public_name(&pattern.text) {
+        } else if !is_public_name(pattern.text.strip_prefix("*.").unwrap_or(&pattern.text)) {
             Some(NOT_A_NAME)
-        } else if self.acme.is_none() {
-            Some(NO_ACME)
         } else {
-            None
+            match &self.acme {
+                None => Some(NO_ACME),
+                Some(acme) => {
+                    let proved = !pattern.text.starts_with('*')
+                        || acme.dns_provider(&pattern.text).is_some();
+                    (!proved).then_some(WILDCARD)
+                }
+            }
         };
         match why_not {
             Some(reason) => {

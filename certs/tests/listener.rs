@@ -230,7 +230,7 @@ async fn what_cannot_be_ordered_is_listed_with_the_reason() {
         + &acme(&[away], "[\"http-01\"]");
     node.apply(&config(&text), None);
     for (name, reason) in [
-        ("*.example.com", "DNS challenge"),
+        ("*.example.com", "proved by DNS only"),
         ("~^x[0-9]+$", "pattern"),
         ("shop_1.example.com", "host name"),
     ] {

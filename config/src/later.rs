@@ -26,7 +26,6 @@ pub(crate) fn word(word: &str) -> Option<String> {
         "hash" | "ketama" | "ring-hash" | "maglev" => {
             "balancing by hash is not part of this version"
         }
-        "dns-01" => "DNS challenges are not part of this version",
         _ => return None,
     };
     Some(help.to_owned())

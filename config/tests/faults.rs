@@ -341,7 +341,7 @@ fn acme() {
         r#"
         [acme]
         email = "ops"
-        challenges = ["dns-01", "http-01", "http-01"]
+        challenges = ["dns-02", "http-01", "http-01"]
         renew_at_percent = 4
         issuers = [
           "letsencript",
@@ -353,6 +353,44 @@ fn acme() {
           { directory = "https://ca.example.com/directory", eab = { kid = "" } },
           5,
         ]
+        "#
+    ));
+    assert_snapshot!(faults(
+        r#"
+        [acme]
+        challenges = ["dns-01"]
+        "#
+    ));
+    assert_snapshot!(faults(
+        r#"
+        [acme.dns.both]
+        webhook = { url = "https://user:word@dns.example.com/acme?token=topsecret" }
+        exec = { command = "/bin/true" }
+        [acme.dns.none]
+        domains = ["*.example.com", "a..b"]
+        [acme.dns.update]
+        domains = ["example.com"]
+        ttl = "0s"
+        rfc2136 = { server = "10.0.0.53", key = "a key", algorithm = "hmac-md5", secret = "topsecret!" }
+        [acme.dns.hook]
+        domains = ["example.com"]
+        webhook = { url = "https://user:topsecret@dns.example.com/" }
+        "#
+    ));
+    assert_snapshot!(faults(
+        r#"
+        [acme.dns.one]
+        exec = { command = "/bin/true" }
+        [acme.dns.other]
+        exec = { command = "/bin/true", environment = { TOKEN = "" } }
+        "#
+    ));
+    assert_snapshot!(faults(
+        r#"
+        [acme.dns.one]
+        exec = { command = "/bin/true" }
+        [acme.dns.other]
+        exec = { command = "/bin/true" }
         "#
     ));
     assert_snapshot!(faults(
@@ -451,6 +489,23 @@ fn accepted_and_yet_worth_a_look() {
 
         [control]
         address = "0.0.0.0:9180"
+        "#
+    ));
+    assert_snapshot!(warnings(
+        r#"
+        [listeners.http]
+        address = "0.0.0.0:80"
+        [listeners.https]
+        address = "0.0.0.0:443"
+        tls = {}
+
+        [acme.dns.zone]
+        domains = ["example.com"]
+        exec = { command = "/bin/true" }
+
+        [routes.tenants]
+        hosts = ["*.shop.example.com", "*.example.net"]
+        respond = {}
         "#
     ));
     assert_snapshot!(warnings("[listeners.a]\naddress = \"127.0.0.1:80\""));

@@ -30,6 +30,7 @@ struct Certificate {
     not_after: Option<String>,
     next_renewal: Option<String>,
     last_error: Option<String>,
+    remark: Option<String>,
 }
 
 /// `tidegate certs`
@@ -163,7 +164,7 @@ async fn show(remote: &Remote) -> Result<String, Failure> {
             certificate.state,
             maybe(certificate.not_after),
             maybe(certificate.next_renewal),
-            maybe(certificate.last_error),
+            maybe(certificate.last_error.or(certificate.remark)),
         ]);
     }
     Ok(table.to_string())

@@ -14,6 +14,7 @@
 
 use std::{
     fs::{self, File},
+    io::Write as _,
     net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream, UdpSocket},
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
@@ -76,6 +77,32 @@ impl Bind {
         let mut bind = Self { address, dir, server };
         bind.await_start();
         bind
+    }
+
+    /// The texts of a name's TXT records, as `dig` shows them.
+    pub fn texts(&self, name: &str) -> Vec<String> {
+        let (server, port) = (format!("@{}", self.address.ip()), self.address.port().to_string());
+        let mut dig = Command::new("dig");
+        dig.args([&server, "-p", &port, "+short", "+tries=1", "TXT", name]);
+        let output = dig.output().expect("dig (apt-get install bind9-dnsutils)");
+        let text = String::from_utf8(output.stdout).unwrap();
+        text.lines()
+            .filter(|line| line.starts_with('"'))
+            .map(|line| line.replace('"', ""))
+            .collect()
+    }
+
+    /// Changes the zone by `nsupdate`: `update add NAME TTL TXT ..` and the like.
+    pub fn change(&self, line: &str) {
+        let mut nsupdate = Command::new("nsupdate")
+            .args(["-y", &format!("hmac-sha256:{}:{}", KEY.0, KEY.1)])
+            .stdin(Stdio::piped())
+            .spawn()
+            .expect("nsupdate (apt-get install bind9-dnsutils)");
+        let (server, port) = (self.address.ip(), self.address.port());
+        let script = format!("server {server} {port}\n{line}\nsend\n");
+        nsupdate.stdin.take().unwrap().write_all(script.as_bytes()).unwrap();
+        assert!(nsupdate.wait().unwrap().success(), "{line}");
     }
 
     /// What it has written.

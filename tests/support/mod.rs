@@ -3,6 +3,7 @@
 //! ends with the test that started it.
 
 pub mod api;
+pub mod bind;
 pub mod client;
 pub mod dns;
 pub mod edge;
@@ -21,6 +22,7 @@ pub mod tls;
 pub mod wait;
 pub mod websocket;
 
+pub use bind::Bind;
 pub use client::{Client, Reply, get};
 pub use dns::Dns;
 pub use edge::{Dir, Edge};

@@ -35,13 +35,19 @@ pub struct Pebble(server::Pebble);
 impl Pebble {
     /// Starts it and waits until it answers.
     pub fn start(settings: Settings) -> Self {
+        Self::start_with_dns(settings, None)
+    }
+
+    /// As [`Self::start`], asking `resolver` for records.
+    pub fn start_with_dns(settings: Settings, resolver: Option<SocketAddr>) -> Self {
         let settings = server::Settings {
             http_port: settings.http.port(),
             tls_port: settings.tls.port(),
             validity: settings.validity.as_secs(),
             eab: false,
         };
-        Self(server::Pebble::start(settings).expect("pebble (apt-get install pebble)"))
+        let pebble = server::Pebble::start_with_dns(settings, resolver);
+        Self(pebble.expect("pebble (apt-get install pebble)"))
     }
 
     /// Ends it: the directory cannot be reached any more.

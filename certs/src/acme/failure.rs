@@ -86,6 +86,7 @@ fn advice(kind: &str, challenge: Option<ChallengeKind>) -> String {
     let port = match challenge {
         Some(ChallengeKind::Http01) => "port 80",
         Some(ChallengeKind::TlsAlpn01) => "port 443",
+        Some(ChallengeKind::Dns01) => return advice_on_record(kind).to_owned(),
         None => "ports 80 and 443",
     };
     match kind {
@@ -112,6 +113,20 @@ fn advice(kind: &str, challenge: Option<ChallengeKind>) -> String {
         "invalidContact" | "unsupportedContact" => "correct `email` in `[acme]`".to_owned(),
         "accountDoesNotExist" => "the account is registered anew".to_owned(),
         _ => "it is tried again".to_owned(),
+    }
+}
+
+/// What to do where a record was looked for and published before.
+fn advice_on_record(kind: &str) -> &'static str {
+    match kind {
+        "dns" | "connection" => "check that the world can reach the name servers of the zone",
+        "unauthorized" | "incorrectResponse" => {
+            "the authority saw other TXT records; check that all name servers of the zone show the \
+             same, and `propagation` of the DNS provider"
+        }
+        "caa" => "the name's CAA record excludes this authority; add it there",
+        "rateLimited" => "the authority limits orders; wait, nothing is lost",
+        _ => "it is tried again",
     }
 }
 

@@ -228,7 +228,7 @@ impl fmt::Debug for Transport {
 }
 
 /// The roots in a PEM file, or the system's.
-fn roots(ca: Option<&Path>) -> Result<RootCertStore, String> {
+pub(crate) fn roots(ca: Option<&Path>) -> Result<RootCertStore, String> {
     let mut roots = RootCertStore::empty();
     let Some(path) = ca else {
         let found = rustls_native_certs::load_native_certs();

@@ -7,15 +7,18 @@ mod order;
 mod register;
 
 pub(crate) use failure::Failure;
+pub(crate) use http::roots;
 
 use crate::{
     certificate::Certificate,
     challenges::{ChallengeKind, Challenges},
     clock::{Clock, after, rfc3339},
+    dns01::Dns01,
     metrics::Metrics,
     schedule::Schedule,
     stored::StoredCertificate,
 };
+use arc_swap::ArcSwap;
 use failure::Scope;
 use http::Transport;
 use order::Desk;
@@ -35,6 +38,8 @@ pub(crate) struct Orders {
     metrics: Arc<Metrics>,
     /// One client per directory and roots; as many as the configuration has ever named.
     transports: Mutex<HashMap<(String, Option<PathBuf>), Transport>>,
+    /// Who proves names by records, as the configuration in force says.
+    dns01: ArcSwap<Dns01>,
 }
 
 /// A certificate just issued, checked.
@@ -51,7 +56,25 @@ impl Orders {
         schedule: Schedule,
         metrics: Arc<Metrics>,
     ) -> Self {
-        Self { store, challenges, clock, schedule, metrics, transports: Mutex::default() }
+        Self {
+            store,
+            challenges,
+            clock,
+            schedule,
+            metrics,
+            transports: Mutex::default(),
+            dns01: ArcSwap::default(),
+        }
+    }
+
+    /// Who proves names by records.
+    pub(crate) fn dns01(&self) -> Arc<Dns01> {
+        self.dns01.load_full()
+    }
+
+    /// Puts others in force.
+    pub(crate) fn set_dns01(&self, dns01: &Arc<Dns01>) {
+        self.dns01.store(Arc::clone(dns01));
     }
 
     /// Obtains a certificate for `name`, or says why every issuer failed.
@@ -140,9 +163,11 @@ impl Orders {
         let account = account::account(&self.store, &transport, issuer, email, call, forget)
             .await
             .map_err(|failure| (failure, None))?;
+        let dns01 = self.dns01();
         let desk = Desk {
             store: &self.store,
             challenges: &self.challenges,
+            dns01: &dns01,
             clock: &self.clock,
             schedule: &self.schedule,
             transport: &transport,
@@ -156,7 +181,7 @@ impl Orders {
             return check(name, stored, self.clock.now()).map_err(known);
         }
         let mut texts: Vec<String> = Vec::new();
-        for kind in acme.challenges.iter().map(|challenge| kind(*challenge)) {
+        for kind in kinds(name, acme) {
             match desk.place(kind).await {
                 Ok(stored) => {
                     return check(name, stored, self.clock.now()).map_err(known);
@@ -227,8 +252,20 @@ fn check(
     Ok(Issued { stored, certificate })
 }
 
+/// The challenges to try, in order: authorities let a wildcard be proved by a record only
+/// (CA/Browser Forum, Baseline Requirements section 3.2.2.4).
+fn kinds(name: &str, acme: &Acme) -> Vec<ChallengeKind> {
+    if name.starts_with("*.") {
+        return vec![ChallengeKind::Dns01];
+    }
+    let provided = acme.dns_provider(name).is_some();
+    let kinds = acme.challenges.iter().map(|challenge| kind(*challenge));
+    kinds.filter(|kind| provided || *kind != ChallengeKind::Dns01).collect()
+}
+
 fn kind(challenge: Challenge) -> ChallengeKind {
     match challenge {
+        Challenge::Dns01 => ChallengeKind::Dns01,
         Challenge::Http01 => ChallengeKind::Http01,
         Challenge::TlsAlpn01 => ChallengeKind::TlsAlpn01,
     }

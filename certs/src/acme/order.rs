@@ -9,6 +9,7 @@ use super::{
 use crate::{
     challenges::{Challenge, ChallengeKind, Challenges},
     clock::Clock,
+    dns01::{Dns01, Dns01Error},
     schedule::Schedule,
     stored::{self, StoredCertificate, StoredPending},
 };
@@ -29,6 +30,7 @@ const POLL: (Duration, Duration) = (Duration::from_millis(250), Duration::from_s
 pub(super) struct Desk<'a> {
     pub(super) store: &'a Arc<dyn Store>,
     pub(super) challenges: &'a Challenges,
+    pub(super) dns01: &'a Dns01,
     pub(super) clock: &'a Clock,
     pub(super) schedule: &'a Schedule,
     pub(super) transport: &'a Transport,
@@ -74,7 +76,7 @@ impl Desk<'_> {
             Err(failure) => Err(failure),
         };
         for token in opened {
-            self.close(&token).await;
+            self.close(kind, &token).await;
         }
         ready?;
         let key = KeyPair::generate()
@@ -114,8 +116,12 @@ impl Desk<'_> {
                 let text = format!("the authority does not offer {}", word(kind));
                 return Err(Failure::new(Scope::Challenge, text));
             };
-            let token = challenge.token.clone();
-            let answer = challenge.key_authorization().as_str().to_owned();
+            let proof = challenge.key_authorization();
+            let (token, answer) = match kind {
+                // A record is known by its content.
+                ChallengeKind::Dns01 => (proof.dns_value(), String::new()),
+                _ => (challenge.token.clone(), proof.as_str().to_owned()),
+            };
             opened.push(token.clone());
             self.open(kind, &token, answer).await?;
             let ready = self.timed(challenge.set_ready()).await?;
@@ -126,6 +132,9 @@ impl Desk<'_> {
 
     /// Publishes an answer: in memory, for the other process, and long enough for it to see.
     async fn open(&self, kind: ChallengeKind, token: &str, answer: String) -> Result<(), Failure> {
+        if kind == ChallengeKind::Dns01 {
+            return self.publish(token).await;
+        }
         let lives = self.schedule.validation + self.schedule.call;
         let challenge = Challenge {
             kind,
@@ -153,7 +162,21 @@ impl Desk<'_> {
         }
     }
 
-    async fn close(&self, token: &str) {
+    async fn publish(&self, value: &str) -> Result<(), Failure> {
+        let now = self.clock.now().unix_timestamp();
+        let published = self.dns01.publish(self.store, self.name, value, now).await;
+        published.map_err(|error| match error {
+            Dns01Error::Store(error) => store_failure(&error),
+            other => {
+                Failure::new(Scope::Challenge, format!("{}: {other}", word(ChallengeKind::Dns01)))
+            }
+        })
+    }
+
+    async fn close(&self, kind: ChallengeKind, token: &str) {
+        if kind == ChallengeKind::Dns01 {
+            return self.dns01.withdraw(self.store, token).await;
+        }
         self.challenges.close(token);
         let delete = Op::Delete { key: stored::challenge_key(token) };
         if let Err(error) = self.store.txn(vec![], vec![delete]).await {
@@ -280,6 +303,7 @@ fn acme_type(kind: ChallengeKind) -> ChallengeType {
     match kind {
         ChallengeKind::Http01 => ChallengeType::Http01,
         ChallengeKind::TlsAlpn01 => ChallengeType::TlsAlpn01,
+        ChallengeKind::Dns01 => ChallengeType::Dns01,
     }
 }
 
@@ -287,5 +311,6 @@ fn word(kind: ChallengeKind) -> &'static str {
     match kind {
         ChallengeKind::Http01 => "http-01",
         ChallengeKind::TlsAlpn01 => "tls-alpn-01",
+        ChallengeKind::Dns01 => "dns-01",
     }
 }

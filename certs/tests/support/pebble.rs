@@ -13,7 +13,7 @@
 
 use std::{
     fs::{self, File},
-    net::{TcpListener, TcpStream},
+    net::{SocketAddr, TcpListener, TcpStream},
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     time::{Duration, Instant},
@@ -42,6 +42,8 @@ pub struct Settings {
 /// A running pebble. Every name resolves to 127.0.0.1. Ends with its value.
 pub struct Pebble {
     settings: Settings,
+    /// Who is asked instead of the DNS that comes with it.
+    resolver: Option<SocketAddr>,
     dir: tempfile::TempDir,
     ports: [u16; 4],
     processes: Vec<Child>,
@@ -50,13 +52,19 @@ pub struct Pebble {
 impl Pebble {
     /// Starts both programs; `None`, with a word on stderr, where they are not installed.
     pub fn start(settings: Settings) -> Option<Self> {
+        Self::start_with_dns(settings, None)
+    }
+
+    /// As [`Self::start`], asking `resolver` for records.
+    pub fn start_with_dns(settings: Settings, resolver: Option<SocketAddr>) -> Option<Self> {
         if !Path::new(PEBBLE).exists() || !Path::new(DNS).exists() {
             eprintln!("skipped: {PEBBLE} or {DNS} is not installed (apt-get install pebble)");
             return None;
         }
         let dir = tempfile::tempdir().unwrap();
         certify(dir.path());
-        let mut pebble = Self { settings, dir, ports: free_ports(), processes: Vec::new() };
+        let mut pebble =
+            Self { settings, resolver, dir, ports: free_ports(), processes: Vec::new() };
         pebble.spawn();
         Some(pebble)
     }
@@ -64,6 +72,11 @@ impl Pebble {
     /// The ACME directory's URL.
     pub fn directory(&self) -> String {
         format!("https://127.0.0.1:{}/dir", self.ports[0])
+    }
+
+    /// The DNS that comes with it: every name resolves to 127.0.0.1.
+    pub fn dns(&self) -> SocketAddr {
+        ([127, 0, 0, 1], self.ports[2]).into()
     }
 
     /// PEM file of the root that certifies the directory itself.
@@ -129,7 +142,7 @@ impl Pebble {
         let server = Command::new(PEBBLE)
             .arg("-config")
             .arg(path("config.json"))
-            .args(["-dnsserver", &format!("127.0.0.1:{dns}")])
+            .args(["-dnsserver", &self.resolver.unwrap_or(self.dns()).to_string()])
             .envs([
                 ("PEBBLE_VA_NOSLEEP", "1"),
                 ("PEBBLE_WFE_NONCEREJECT", "5"),

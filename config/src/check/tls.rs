@@ -35,27 +35,43 @@ fn public_name(config: &Config, listener: &Name, tls: &Tls) -> Option<String> {
     exact.chain(&tls.names).chain(&tls.default).find(|name| !is_local_name(name)).cloned()
 }
 
-/// ACME issues for names; patterns would need DNS challenges or certificates on demand.
+/// ACME issues for names, and for wildcards whose zone somebody changes; regular expressions
+/// would need certificates on demand.
 fn uncovered_patterns(check: &mut Check<'_>, listener: &Name) {
     let config = check.config;
+    let provided =
+        |name: &str| config.acme.as_ref().is_some_and(|acme| acme.dns_provider(name).is_some());
     for (name, route) in config.routes_on(listener) {
         for host in &route.hosts {
-            let covered = match host {
-                HostPattern::Exact(_) => true,
-                HostPattern::Wildcard(suffix) => is_local_name(suffix),
-                HostPattern::Regex(_) => false,
+            let key = if check.has(&["routes", name.as_str(), "host"]) { "host" } else { "hosts" };
+            let path = ["routes", name.as_str(), key];
+            let (message, help) = match host {
+                HostPattern::Exact(_) => continue,
+                HostPattern::Wildcard(suffix) if is_local_name(suffix) => continue,
+                HostPattern::Wildcard(suffix) if provided(&format!("*{suffix}")) => (
+                    format!(
+                        "listener `{listener}` gets a certificate for `{host}`, which covers one \
+                         label: the route matches `a.b{suffix}` too, the certificate does not"
+                    ),
+                    "give the route deeper hosts or wildcards, or list hosts in `tls.names`",
+                ),
+                HostPattern::Wildcard(_) => (
+                    format!(
+                        "listener `{listener}` gets no certificate for `{host}`: a wildcard is \
+                         proved by DNS only, and no provider is for it"
+                    ),
+                    "declare who changes its zone under `[acme.dns.NAME]`, add a certificate \
+                     file, or list the names in `tls.names`",
+                ),
+                HostPattern::Regex(_) => (
+                    format!(
+                        "listener `{listener}` gets no certificate for `{host}`: only for names \
+                         and wildcards"
+                    ),
+                    "add a certificate file, or list the names in `tls.names`",
+                ),
             };
-            if !covered {
-                let key =
-                    if check.has(&["routes", name.as_str(), "host"]) { "host" } else { "hosts" };
-                let message = format!(
-                    "listener `{listener}` gets no certificate for `{host}`: only for single \
-                     names, as DNS challenges are not part of this version"
-                );
-                check
-                    .warn(&["routes", name.as_str(), key], message)
-                    .help("add a certificate file, or list the names in `tls.names`");
-            }
+            check.warn(&path, message).help(help);
         }
     }
 }

@@ -1,7 +1,7 @@
 use crate::{
-    Action, ByteSize, ControlAddress, Country, HealthCheck, HostPattern, Issuer, LimitKey,
-    LogTarget, Name, PathPattern, Protocols, Rate, RateLimit, RuleIds, Secret, Sticky, WafCrawlers,
-    WafRules, Weight, show_duration,
+    Action, ByteSize, ControlAddress, Country, DnsMethod, HealthCheck, HostPattern, Issuer,
+    LimitKey, LogTarget, Name, PathPattern, Protocols, Rate, RateLimit, RuleIds, Secret, Sticky,
+    WafCrawlers, WafRules, Weight, show_duration,
 };
 use http::{HeaderName, HeaderValue, Method};
 use ipnet::IpNet;
@@ -219,6 +219,17 @@ impl Compare for Action {
             Self::Respond { status, body, content_type } => {
                 format!("respond {status} with {} bytes of `{content_type}`", body.len())
             }
+        }
+    }
+}
+
+/// URLs, arguments and the like may be secrets: kinds and places only.
+impl Compare for DnsMethod {
+    fn show(&self) -> String {
+        match self {
+            Self::Rfc2136(update) => format!("updates of `{}`", update.server),
+            Self::Webhook(_) => "a webhook".to_owned(),
+            Self::Exec(exec) => format!("`{}`", exec.command.display()),
         }
     }
 }

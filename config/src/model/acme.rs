@@ -1,6 +1,9 @@
-use super::host::no_spaces;
+use super::{
+    dns_provider::{DnsProvider, provider_for, rivals},
+    host::no_spaces,
+};
 use crate::{
-    Secret,
+    Name, Secret,
     document::Node,
     nearest::nearest,
     shape::{
@@ -9,7 +12,7 @@ use crate::{
     },
 };
 use serde_json::{Value as Json, json};
-use std::path::PathBuf;
+use std::{collections::BTreeMap, path::PathBuf};
 
 table! {
     /// `[acme]`: certificates from a certificate authority.
@@ -19,8 +22,11 @@ table! {
         /// Tried in order: `letsencrypt`, `letsencrypt-staging`, `zerossl` (which needs `eab`) or
         /// a table. Default `["letsencrypt"]`.
         issuers: Vec<Issuer> = ["letsencrypt"] as list(Issuer::shape()).some(),
-        /// `http-01` and `tls-alpn-01`, tried in order; default both (tls-alpn-01 first).
+        /// `tls-alpn-01`, `http-01` and `dns-01`, tried in order; default the first two. Wildcards
+        /// are proved by `dns-01` only, whether it stands here or not.
         challenges: Vec<Challenge> = ["tls-alpn-01", "http-01"] as set(Challenge::shape()).some(),
+        /// Who changes zones for `dns-01`; needed for wildcards.
+        dns: BTreeMap<Name, DnsProvider> = {},
         /// Renewal begins when this part of the lifetime is left, in percent; default 33, 5 to 90.
         renew_at_percent: u8 = 33 as percent(5..=90),
     }
@@ -28,11 +34,28 @@ table! {
 }
 
 fn check(acme: &Acme, reader: &mut Reader<'_, '_, '_>) {
+    if acme.challenges.contains(&Challenge::Dns01) && reader.get("dns").is_none() {
+        reader
+            .fault_at(Some("challenges"), "`dns-01` needs somebody who changes the zone")
+            .help("declare a provider under `[acme.dns.NAME]`");
+    }
+    if let Some((one, other)) = rivals(&acme.dns) {
+        let message = format!("`{one}` and `{other}` are for the same names");
+        reader.fault_at(Some("dns"), message).help("give them different `domains`");
+    }
     for (index, issuer) in acme.issuers.iter().enumerate() {
         if acme.issuers[..index].iter().any(|other| other.name == issuer.name) {
             let message = format!("two issuers are named `{}`", issuer.name);
             reader.fault_in("issuers", index, message).help("give one of them another `name`");
         }
+    }
+}
+
+impl Acme {
+    /// Who changes the zone of `name`, a host name or a wildcard in lower case; `None` if it
+    /// cannot be proved by `dns-01`.
+    pub fn dns_provider(&self, name: &str) -> Option<(&Name, &DnsProvider)> {
+        provider_for(&self.dns, name)
     }
 }
 
@@ -43,6 +66,8 @@ words! {
         Http01 = "http-01",
         /// A TLS handshake on port 443.
         TlsAlpn01 = "tls-alpn-01",
+        /// A TXT record in the name's zone.
+        Dns01 = "dns-01",
     }
 }
 
@@ -186,7 +211,7 @@ fn email() -> TextShape<String> {
 /// A name of an issuer: it becomes part of storage keys.
 fn issuer_name() -> TextShape<String> {
     let expected = "a name of 1 to 64 letters, digits, `_`, `-` or `.`";
-    text(expected, |text| match text.parse::<crate::Name>() {
+    text(expected, |text| match text.parse::<Name>() {
         Ok(_) => Ok(text.to_owned()),
         Err(_) => Err(Misfit::form()),
     })

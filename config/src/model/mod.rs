@@ -7,6 +7,7 @@ mod client_auth;
 mod config;
 mod control;
 mod dns;
+mod dns_provider;
 mod geo;
 mod header_ops;
 mod health;
@@ -30,6 +31,9 @@ pub use client_auth::{ClientAuth, ClientAuthMode, ClientField, ClientRule, CrlDe
 pub use config::Config;
 pub use control::{Control, ControlAddress};
 pub use dns::Dns;
+pub use dns_provider::{
+    DnsExec, DnsMethod, DnsProvider, DnsWebhook, Propagation, Rfc2136, TsigAlgorithm,
+};
 pub use geo::Geo;
 pub use header_ops::HeaderOps;
 pub use health::{Health, HealthCheck};
