@@ -19,6 +19,7 @@ mod cli;
 mod client_certificates;
 mod control;
 mod demo;
+mod dns01;
 mod ending;
 mod forwarding;
 mod http2_attacks;
