@@ -1,6 +1,8 @@
 //! DNS-01 with pebble and a real name server, bind9: wildcards, aliases, failing providers, and
 //! records that a process left behind. Skipped where pebble is not installed.
 
+#![expect(clippy::unwrap_used, reason = "a test may panic")]
+
 mod support;
 
 #[path = "../../tests/support/bind.rs"]

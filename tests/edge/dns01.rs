@@ -194,6 +194,31 @@ async fn a_provider_that_fails_and_tells_secrets_is_not_repeated() {
     assert!(!everything.contains("topsecret"), "{everything}");
 }
 
+#[tokio::test]
+async fn the_record_of_a_killed_process_is_removed_by_the_next() {
+    let site = Site::new().await;
+    let (server, (key, secret)) = (site.bind.address, KEY);
+    let method =
+        format!("rfc2136 = {{ server = \"{server}\", key = \"{key}\", secret = \"{secret}\" }}");
+    let config = site.config("*.example.com", &["http-01"], &method);
+    // Looked for where nobody answers: it is killed in between.
+    let nobody = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+    let silent = nobody.local_addr().unwrap();
+    let waiting = format!("propagation = {{ servers = [\"{silent}\"]");
+    let waits = config.replace(&format!("propagation = {{ servers = [\"{server}\"]"), &waiting);
+    let mut edge = site.edge(&waits).await;
+    eventually("a published record", || async {
+        (!site.bind.texts(RECORD).is_empty()).then_some(())
+    })
+    .await;
+    edge.kill().await;
+    assert_eq!(site.bind.texts(RECORD).len(), 1);
+    // Nobody wants the name any more.
+    edge.write_config(&config.replace("*.example.com", "app.localhost"));
+    let _edge = edge.restart().await;
+    site.is_clean().await;
+}
+
 /// A service behind an https URL.
 struct Hook {
     address: SocketAddr,
