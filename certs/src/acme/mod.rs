@@ -7,6 +7,7 @@ mod http;
 mod issued;
 mod jws;
 mod order;
+mod prove;
 mod renewal;
 mod revoke;
 mod rollover;

@@ -14,7 +14,6 @@ use super::{
     client::WireError,
     failure::{Failure, Scope},
     issued::{Issued, check},
-    solve::word,
     throttle::Throttles,
 };
 use crate::{
@@ -24,10 +23,7 @@ use crate::{
     stored::{self, StoredCertificate, StoredPending},
 };
 use base64::prelude::{BASE64_URL_SAFE_NO_PAD as BASE64, Engine};
-use instant_acme::{
-    AuthorizationState, AuthorizationStatus, Challenge, ChallengeStatus, ChallengeType, Identifier,
-    OrderStatus, Problem,
-};
+use instant_acme::{Identifier, OrderStatus, Problem};
 use rcgen::{CertificateParams, DistinguishedName, KeyPair};
 use serde::Deserialize;
 use serde_json::json;
@@ -70,19 +66,19 @@ pub(super) struct Desk<'a> {
 
 /// An order as the authority shows it (RFC 8555 section 7.1.3).
 #[derive(Debug, Deserialize)]
-struct Body {
-    status: OrderStatus,
+pub(super) struct Body {
+    pub(super) status: OrderStatus,
     #[serde(default)]
     identifiers: Vec<Identifier>,
-    authorizations: Vec<String>,
+    pub(super) authorizations: Vec<String>,
     finalize: String,
     certificate: Option<String>,
-    error: Option<Problem>,
+    pub(super) error: Option<Problem>,
 }
 
-struct Order {
+pub(super) struct Order {
     url: String,
-    body: Body,
+    pub(super) body: Body,
     retry_after: Option<Duration>,
 }
 
@@ -283,109 +279,6 @@ impl Desk<'_> {
         }
     }
 
-    /// Answers the order's challenges; `opened` are the tokens that are open now, whatever comes
-    /// of it.
-    async fn prove(
-        &self,
-        order: &Order,
-        pending: &StoredPending,
-        opened: &mut Vec<String>,
-        proving: &mut Option<ChallengeKind>,
-    ) -> Result<(), Failure> {
-        for url in &order.body.authorizations {
-            let authorization: AuthorizationState = self.read(url).await?;
-            match authorization.status {
-                AuthorizationStatus::Valid => continue,
-                AuthorizationStatus::Pending => {}
-                other => {
-                    self.forget().await;
-                    let text =
-                        format!("the authority gave a {other:?} authorization: it is tried again");
-                    return Err(Failure::new(Scope::Authority, text));
-                }
-            }
-            let Some((kind, challenge)) = self.choose(&authorization, pending) else {
-                let words: Vec<&str> = self.untried(pending).map(word).collect();
-                let text = format!("the authority does not offer {}", words.join(" or "));
-                return Err(Failure::new(Scope::Challenge, text));
-            };
-            *proving = Some(kind);
-            opened.push(challenge.token.clone());
-            self.open(kind, &challenge.token).await?;
-            // One that is being looked at since before a crash must not be asked for again.
-            if challenge.status == ChallengeStatus::Pending {
-                let asked = self.account.post(&challenge.url, Some(&json!({}))).await;
-                asked.map_err(|error| Failure::of(&error, Some(kind)))?;
-            }
-        }
-        Ok(())
-    }
-
-    /// The challenge that is under way, else the first that was not tried.
-    fn choose<'c>(
-        &self,
-        authorization: &'c AuthorizationState,
-        pending: &StoredPending,
-    ) -> Option<(ChallengeKind, &'c Challenge)> {
-        let offered = |kind| {
-            let challenges = authorization.challenges.iter();
-            challenges.clone().find(|challenge| challenge.r#type == acme_type(kind))
-        };
-        let mut choices = self.untried(pending).filter_map(|kind| Some((kind, offered(kind)?)));
-        let begun =
-            choices.clone().find(|(_, challenge)| challenge.status != ChallengeStatus::Pending);
-        begun.or_else(|| choices.next())
-    }
-
-    fn untried<'p>(
-        &'p self,
-        pending: &'p StoredPending,
-    ) -> impl Iterator<Item = ChallengeKind> + Clone + 'p {
-        self.kinds.iter().copied().filter(|kind| !pending.tried.contains(kind))
-    }
-
-    /// Waits for the authority's verdict.
-    async fn validated(
-        &self,
-        order: &mut Order,
-        proving: Option<ChallengeKind>,
-    ) -> Result<(), Failure> {
-        let limit = self.schedule.validation;
-        let challenge = proving.map_or("the name", word);
-        match self.poll(order, limit, |status| status != OrderStatus::Pending).await? {
-            true if order.body.status == OrderStatus::Invalid => {
-                Err(self.verdict(order, proving).await)
-            }
-            true => Ok(()),
-            false => {
-                let seconds = limit.as_secs();
-                let text = format!("the authority did not validate {challenge} within {seconds} s");
-                Err(Failure::new(Scope::Challenge, text))
-            }
-        }
-    }
-
-    /// Why an order became invalid: what the challenge says, else the order.
-    async fn verdict(&self, order: &Order, proving: Option<ChallengeKind>) -> Failure {
-        let mut problem = None;
-        for url in &order.body.authorizations {
-            let Ok(authorization) = self.read::<AuthorizationState>(url).await else { break };
-            let mut challenges = authorization.challenges.into_iter();
-            problem = problem.or_else(|| challenges.find_map(|challenge| challenge.error));
-        }
-        let challenge = proving.map_or("the name", word);
-        match problem.as_ref().or(order.body.error.as_ref()) {
-            Some(problem) => {
-                let failure = Failure::of_problem(problem, proving);
-                Failure { text: format!("{challenge}: {}", failure.text), ..failure }
-            }
-            None => {
-                let text = format!("the authority refused {challenge} without a reason");
-                Failure::new(Scope::Challenge, text)
-            }
-        }
-    }
-
     async fn finalize(&self, order: &mut Order, pending: &StoredPending) -> Result<(), Failure> {
         let csr = request(self.name, &pending.key).map_err(|error| {
             Failure::new(Scope::Node, format!("no request could be made: {error}"))
@@ -434,7 +327,7 @@ impl Desk<'_> {
     }
 
     /// Looks at the order until `done`, which it returns; false when `limit` has passed.
-    async fn poll(
+    pub(super) async fn poll(
         &self,
         order: &mut Order,
         limit: Duration,
@@ -460,7 +353,10 @@ impl Desk<'_> {
         Ok(Order { url: url.to_owned(), body: answer.read(url)?, retry_after: answer.retry_after })
     }
 
-    async fn read<T: serde::de::DeserializeOwned>(&self, url: &str) -> Result<T, Failure> {
+    pub(super) async fn read<T: serde::de::DeserializeOwned>(
+        &self,
+        url: &str,
+    ) -> Result<T, Failure> {
         let answer = self.account.post(url, None).await;
         let read = answer.and_then(|answer| answer.read(url));
         read.map_err(|error| Failure::of(&error, None))
@@ -471,7 +367,7 @@ impl Desk<'_> {
     }
 
     /// Drops the order: the next attempt places another.
-    async fn forget(&self) {
+    pub(super) async fn forget(&self) {
         if let Err(failure) = self.write(vec![Op::Delete { key: self.entry() }]).await {
             tracing::debug!(cause = failure.text, "an order that is over stays in the store");
         }
@@ -500,11 +396,4 @@ fn request(name: &str, key: &str) -> Result<Vec<u8>, rcgen::Error> {
     let mut params = CertificateParams::new(vec![name.to_owned()])?;
     params.distinguished_name = DistinguishedName::new();
     Ok(params.serialize_request(&key)?.der().to_vec())
-}
-
-fn acme_type(kind: ChallengeKind) -> ChallengeType {
-    match kind {
-        ChallengeKind::Http01 => ChallengeType::Http01,
-        ChallengeKind::TlsAlpn01 => ChallengeType::TlsAlpn01,
-    }
 }
