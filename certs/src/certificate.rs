@@ -1,14 +1,16 @@
 //! A certificate chain with its key, read and checked once.
 
 use crate::{clock::after, ocsp::Question};
+use base64::prelude::{BASE64_URL_SAFE_NO_PAD as BASE64, Engine};
 use rustls::{
     crypto::aws_lc_rs::sign::any_supported_type,
     sign::{CertifiedKey, SigningKey},
 };
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject};
-use std::{net::IpAddr, sync::Arc};
+use sha2::{Digest, Sha256};
+use std::{net::IpAddr, sync::Arc, time::Duration};
 use time::OffsetDateTime;
-use x509_parser::prelude::{FromDer, GeneralName, X509Certificate};
+use x509_parser::prelude::{FromDer, GeneralName, ParsedExtension, X509Certificate};
 
 /// Certificates in one chain at most.
 const MAX_CHAIN: usize = 16;
@@ -25,6 +27,9 @@ pub(crate) struct Certificate {
     pub(crate) not_after: OffsetDateTime,
     /// What its OCSP responder is asked, if it names one.
     pub(crate) question: Option<Question>,
+    /// How the authority calls it in renewal information (RFC 9773 section 4.1): key identifier
+    /// of its issuer and serial number. None without an authority key identifier.
+    pub(crate) renewal_id: Option<String>,
 }
 
 /// Why a chain and a key make no usable certificate.
@@ -78,17 +83,40 @@ impl Certificate {
         let not_before = parsed.validity().not_before.to_datetime();
         let not_after = parsed.validity().not_after.to_datetime();
         let question = Question::about(&chain);
+        let renewal_id = renewal_id(&parsed);
         let key = CertifiedKey::new(chain, signing_key(key)?);
         key.keys_match().map_err(|_| BadCertificate::Mismatch)?;
-        Ok(Self { key: Arc::new(key), names, issuer, serial, not_before, not_after, question })
+        let key = Arc::new(key);
+        Ok(Self { key, names, issuer, serial, not_before, not_after, question, renewal_id })
     }
 
-    /// When renewal begins: when `percent` of the lifetime is left.
+    /// When renewal begins: when `percent` of the lifetime is left, or up to a tenth of that
+    /// time sooner. How much is a matter of the serial number: certificates that were issued
+    /// together are not renewed together, and all nodes agree.
     pub(crate) fn renew_at(&self, percent: u8) -> OffsetDateTime {
-        let lifetime = std::time::Duration::try_from(self.not_after - self.not_before);
-        let used = lifetime.unwrap_or_default() / 100 * u32::from(100 - percent.min(100));
-        after(self.not_before, used)
+        let left = self.lifetime() / 100 * u32::from(percent.min(100));
+        let spread = left / 10 / 256 * u32::from(Sha256::digest(&self.serial)[0]);
+        after(self.not_before, self.lifetime().saturating_sub(left + spread))
     }
+
+    /// When renewal cannot wait, whatever an authority suggests: a twentieth of the lifetime is
+    /// left.
+    pub(crate) fn renew_by(&self) -> OffsetDateTime {
+        after(self.not_before, self.lifetime() / 20 * 19)
+    }
+
+    pub(crate) fn lifetime(&self) -> Duration {
+        Duration::try_from(self.not_after - self.not_before).unwrap_or_default()
+    }
+}
+
+fn renewal_id(certificate: &X509Certificate<'_>) -> Option<String> {
+    let mut extensions = certificate.iter_extensions();
+    let key = extensions.find_map(|extension| match extension.parsed_extension() {
+        ParsedExtension::AuthorityKeyIdentifier(found) => found.key_identifier.as_ref(),
+        _ => None,
+    })?;
+    Some(format!("{}.{}", BASE64.encode(key.0), BASE64.encode(certificate.raw_serial())))
 }
 
 /// Reads a PEM key of any kind rustls can sign with.
@@ -144,7 +172,7 @@ pub(crate) mod tests {
         assert_eq!(certificate.names, ["shop.example.com", "*.example.com", "::1"]);
         assert_eq!(certificate.not_before, start);
         let left = certificate.not_after - certificate.renew_at(33);
-        assert!((29.0..30.0).contains(&(left.as_seconds_f64() / 86_400.0)), "{left}");
+        assert!((29.0..33.0).contains(&(left.as_seconds_f64() / 86_400.0)), "{left}");
         assert!(!format!("{certificate:?}").contains("PRIVATE"));
     }
 

@@ -1,17 +1,18 @@
 //! The loop that keeps certificates valid: finds what is missing or due, and has it issued.
 
 use crate::{
-    Inner,
+    Inner, ask,
     clock::after,
     internal::{RENEW_AT_PERCENT, obtain},
     job::{Job, is_due},
     metrics::Trouble,
     prepare::settings_digest,
-    stored::{self, certificate_key, pending_key, retry_key},
+    stored::{self, certificate_key, renewal_key},
     table::Origin,
 };
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use tidegate_store::Op;
+use time::OffsetDateTime;
 use tokio::{sync::watch, task::JoinSet};
 
 /// Names ordered at the same time.
@@ -24,6 +25,7 @@ const FORGET_AFTER: Duration = Duration::from_secs(30 * 24 * 3600);
 /// Keeps everything valid; ends never. Orders in flight end with it.
 pub(crate) async fn drive(inner: &Arc<Inner>, mut leader: watch::Receiver<bool>) {
     let mut orders = JoinSet::new();
+    let mut asking = JoinSet::new();
     loop {
         let leads = *leader.borrow_and_update();
         if leads {
@@ -33,6 +35,7 @@ pub(crate) async fn drive(inner: &Arc<Inner>, mut leader: watch::Receiver<bool>)
         if leads {
             save(inner).await;
             tidy(inner).await;
+            ask::start(inner, &mut asking);
             start_orders(inner, &mut orders);
         }
         show(inner);
@@ -40,6 +43,7 @@ pub(crate) async fn drive(inner: &Arc<Inner>, mut leader: watch::Receiver<bool>)
             () = inner.wake.notified() => {}
             () = tokio::time::sleep(pause(inner)) => {}
             Some(_) = orders.join_next() => {}
+            Some(_) = asking.join_next() => {}
             () = changed(&mut leader) => {}
         }
     }
@@ -124,11 +128,11 @@ async fn save(inner: &Inner) {
         }
         let mut ops = Vec::new();
         for ((origin, name), certificate) in &unsaved {
-            let value = stored::encode(certificate);
-            ops.push(Op::Put { key: certificate_key(*origin, name), value });
             if *origin == Origin::Acme {
-                ops.push(Op::Delete { key: pending_key(name) });
-                ops.push(Op::Delete { key: retry_key(name) });
+                ops.extend(stored::issued(name, certificate));
+            } else {
+                let value = stored::encode(certificate);
+                ops.push(Op::Put { key: certificate_key(*origin, name), value });
             }
         }
         if let Err(error) = inner.store.txn(vec![], ops).await {
@@ -168,12 +172,15 @@ async fn tidy(inner: &Inner) {
             .collect()
     };
     for (origin, name) in &gone {
-        let delete = Op::Delete { key: certificate_key(*origin, name) };
-        if let Err(error) = inner.store.txn(vec![], vec![delete]).await {
+        let delete = [certificate_key(*origin, name), renewal_key(name)];
+        let delete = delete.map(|key| Op::Delete { key }).to_vec();
+        if let Err(error) = inner.store.txn(vec![], delete).await {
             tracing::debug!(%error, name, "an expired certificate stays in the store");
             return;
         }
-        inner.state.lock().issued.remove(name);
+        let mut state = inner.state.lock();
+        state.issued.remove(name);
+        state.renewals.remove(name);
     }
     inner.managed.forget(&gone);
 }
@@ -185,24 +192,33 @@ fn start_orders(inner: &Arc<Inner>, orders: &mut JoinSet<()>) {
     let Some(acme) = state.wanted.acme.clone() else { return };
     let settings = settings_digest(Some(&acme));
     let table = inner.managed.load();
-    let due: Vec<String> = state
+    let given_up = inner.schedule.give_up;
+    let mut due: Vec<(OffsetDateTime, String)> = state
         .wanted_from(Origin::Acme)
         .filter(|name| !state.ordering.contains(*name))
         .filter(|name| {
             let held = table.of(Origin::Acme).get(name);
             let issued = state.issued.get(*name);
+            let renewal = state.renewals.get(*name);
             held.is_none_or(|held| {
-                held.standing().is_revoked || is_due(&held.certificate, issued, &acme, now)
+                held.standing().is_revoked || is_due(&held.certificate, issued, &acme, renewal, now)
             })
         })
         .filter(|name| {
-            let next = state.attempts.get(*name).and_then(|attempt| attempt.next);
-            next.is_none_or(|next| next <= now)
+            state.attempts.get(*name).is_none_or(|attempt| {
+                attempt.next.is_none_or(|next| next <= now) && !attempt.is_given_up(given_up, now)
+            })
         })
-        .take(AT_ONCE.saturating_sub(orders.len()))
-        .cloned()
+        .map(|name| {
+            let held = table.of(Origin::Acme).get(name);
+            // What is missing first, then what ends soonest.
+            let ends = held.map_or(OffsetDateTime::UNIX_EPOCH, |held| held.certificate.not_after);
+            (ends, name.clone())
+        })
         .collect();
-    for name in due {
+    due.sort();
+    due.truncate(AT_ONCE.saturating_sub(orders.len()));
+    for (_, name) in due {
         state.ordering.insert(name.clone());
         let job = Job {
             inner: Arc::clone(inner),

@@ -47,6 +47,14 @@ pub enum CertsError {
         /// What is wrong.
         what: String,
     },
+    /// A verb was asked for a name it cannot be done for.
+    #[error("`{name}` {what}")]
+    Name {
+        /// The name.
+        name: String,
+        /// Why not, continuing the name.
+        what: String,
+    },
     /// The internal CA cannot issue.
     #[error("the internal CA cannot issue for `{name}`: {cause}")]
     Internal {

@@ -2,7 +2,7 @@
 
 use crate::{
     Inner,
-    acme::{Failure, Issued},
+    acme::{Failure, Issued, Request, Scope},
     certificate::Certificate,
     clock::after,
     drive,
@@ -11,7 +11,7 @@ use crate::{
     metrics::Trouble,
     open::read,
     state::{Attempt, Issuance},
-    stored::{self, StoredRetry, certificate_key, pending_key, retry_key},
+    stored::{self, StoredRenewal, StoredRetry, certificate_key, retry_key},
     table::Origin,
 };
 use std::{sync::Arc, time::Duration};
@@ -66,20 +66,26 @@ impl Job {
     }
 
     async fn end(&self, turn: Turn, lease: Option<&Lease>) {
-        let now = self.inner.clock.now();
         match turn {
             Turn::Done => {
                 self.inner.state.lock().attempts.remove(&self.name);
             }
-            Turn::Elsewhere => {
-                let mut state = self.inner.state.lock();
-                let attempt = state.attempts.entry(self.name.clone()).or_default();
-                attempt.next = Some(after(now, self.inner.schedule.contended));
-                attempt.settings.clone_from(&self.settings);
+            Turn::Elsewhere => self.wait(self.inner.schedule.contended),
+            Turn::Failed(failure) if failure.scope == Scope::Turn => {
+                self.wait(failure.retry_after.unwrap_or_default());
             }
             Turn::Failed(failure) => self.failed(failure.text, failure.retry_after, lease).await,
             Turn::Store(error) => self.failed(error.to_string(), None, lease).await,
         }
+    }
+
+    /// Tries again after `wait`; nothing has failed.
+    fn wait(&self, wait: Duration) {
+        let now = self.inner.clock.now();
+        let mut state = self.inner.state.lock();
+        let attempt = state.attempts.entry(self.name.clone()).or_default();
+        attempt.next = Some(after(now, wait));
+        attempt.settings.clone_from(&self.settings);
     }
 
     /// Prolongs the lease; returns when it is lost.
@@ -104,7 +110,11 @@ impl Job {
             Err(error) => return Turn::Store(error),
         }
         tracing::info!(name = self.name, "orders a certificate");
-        match self.inner.orders.obtain(&self.name, &self.acme, lease).await {
+        let rehearse =
+            self.inner.state.lock().attempts.get(&self.name).is_some_and(|at| at.failures > 0);
+        let (name, acme) = (self.name.as_str(), self.acme.as_ref());
+        let replaces = self.held_from();
+        match self.inner.orders.obtain(&Request { name, acme, lease, rehearse, replaces }).await {
             Ok(issued) => self.keep_issued(issued, lease).await,
             Err(failure) => Turn::Failed(failure),
         }
@@ -116,23 +126,26 @@ impl Job {
         let Some(entry) = found else { return Ok(false) };
         let Ok((stored, certificate)) = read(&entry) else { return Ok(false) };
         let issued = Issuance::of(&stored);
-        if is_due(&certificate, Some(&issued), &self.acme, self.inner.clock.now()) {
+        let renewal = self.inner.state.lock().renewals.get(&self.name).cloned();
+        let now = self.inner.clock.now();
+        if is_due(&certificate, Some(&issued), &self.acme, renewal.as_ref(), now) {
             return Ok(false);
         }
         self.adopt(Held::stored(certificate, entry.revision), issued);
         Ok(true)
     }
 
+    /// The certificate in force: its authority and how that calls it.
+    fn held_from(&self) -> Option<(String, String)> {
+        let table = self.inner.managed.load();
+        let id = table.of(Origin::Acme).get(&self.name)?.certificate.renewal_id.clone()?;
+        let state = self.inner.state.lock();
+        Some((state.issued.get(&self.name)?.authority.clone(), id))
+    }
+
     /// Stores what was issued, then puts it in force; the latter even if the store fails.
     async fn keep_issued(&self, issued: Issued, lease: &Lease) -> Turn {
-        let ops = vec![
-            Op::Put {
-                key: certificate_key(Origin::Acme, &self.name),
-                value: stored::encode(&issued.stored),
-            },
-            Op::Delete { key: pending_key(&self.name) },
-            Op::Delete { key: retry_key(&self.name) },
-        ];
+        let ops = stored::issued(&self.name, &issued.stored);
         let mut outcome = Ok(());
         for attempt in 0..STORE_ATTEMPTS {
             if attempt > 0 {
@@ -185,6 +198,7 @@ impl Job {
             let mut state = self.inner.state.lock();
             let attempt: &mut Attempt = state.attempts.entry(self.name.clone()).or_default();
             attempt.failures = attempt.failures.saturating_add(1);
+            attempt.first.get_or_insert(now);
             let wait = self.inner.schedule.backoff(attempt.failures, &mut rand::rng());
             let wait = wait.max(retry_after.unwrap_or_default());
             attempt.next = Some(after(now, wait));
@@ -206,12 +220,13 @@ impl Job {
     }
 }
 
-/// Whether a certificate is to be ordered anew: little of its life is left, or the issuer it
-/// came from (a staging one, say) is no longer configured.
+/// Whether a certificate is to be ordered anew: little of its life is left, it is revoked, or the
+/// issuer it came from (a staging one, say) is no longer configured.
 pub(crate) fn is_due(
     certificate: &Certificate,
     issued: Option<&Issuance>,
     acme: &Acme,
+    renewal: Option<&StoredRenewal>,
     now: OffsetDateTime,
 ) -> bool {
     let foreign = issued
@@ -221,14 +236,32 @@ pub(crate) fn is_due(
         // A clock that was set back must not hold a renewal up for ever.
         now < at || after(at, rest(certificate)) <= now
     });
-    foreign || rested && certificate.renew_at(acme.renew_at_percent) <= now
+    let revoked = renewal.is_some_and(|renewal| {
+        renewal.revoked && certificate.renewal_id.as_ref() == Some(&renewal.certificate)
+    });
+    foreign || revoked || rested && renews_at(certificate, acme, renewal) <= now
+}
+
+/// When a certificate is renewed: as its authority suggests, but never in its last days; else
+/// when a part of its life is left.
+pub(crate) fn renews_at(
+    certificate: &Certificate,
+    acme: &Acme,
+    renewal: Option<&StoredRenewal>,
+) -> OffsetDateTime {
+    let suggested = renewal
+        .filter(|renewal| certificate.renewal_id.as_ref() == Some(&renewal.certificate))
+        .and_then(|renewal| OffsetDateTime::from_unix_timestamp(renewal.chosen?).ok());
+    match suggested {
+        Some(at) => at.min(certificate.renew_by()),
+        None => certificate.renew_at(acme.renew_at_percent),
+    }
 }
 
 /// How long a certificate is left alone once it was had, even if its dates say that it is due:
 /// where a clock is wrong, they say so of each new one too.
 fn rest(certificate: &Certificate) -> Duration {
-    let lifetime = Duration::try_from(certificate.not_after - certificate.not_before);
-    (lifetime.unwrap_or_default() / 20).min(Duration::from_secs(3600))
+    (certificate.lifetime() / 20).min(Duration::from_secs(3600))
 }
 
 #[cfg(test)]
@@ -247,7 +280,7 @@ mod tests {
         let days = |days: i64| start + time::Duration::days(days);
         // Our clock is 80 days ahead of the authority's.
         let issued = Issuance { authority: "letsencrypt".into(), at: Some(days(80)) };
-        let due = |issued: &Issuance, now| is_due(&certificate, Some(issued), &acme, now);
+        let due = |issued: &Issuance, now| is_due(&certificate, Some(issued), &acme, None, now);
         assert!(!due(&issued, days(80) + time::Duration::minutes(59)));
         assert!(due(&issued, days(80) + time::Duration::minutes(61)));
         assert!(due(&issued, days(70)), "the clock was put right");

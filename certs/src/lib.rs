@@ -7,10 +7,9 @@
 //! a name once and answer each other's challenges. Handshakes read snapshots without locks and
 //! never wait for the store, a file or a CA.
 //!
-//! Left out: renewal information (RFC 9773); OCSP, which the
-//! authorities have given up.
 
 mod acme;
+mod ask;
 mod certificate;
 mod challenges;
 mod client_auth;
@@ -44,8 +43,10 @@ mod state;
 mod status;
 mod stored;
 mod table;
+mod verbs;
 mod wanted;
 
+pub use acme::RevocationReason;
 pub use client_auth::ClientAuth;
 pub use client_identity::ClientIdentity;
 pub use clock::Clock;
@@ -188,6 +189,19 @@ impl Certs {
     /// listeners serve by ACME, and renewed by ACME when it is due.
     pub async fn import(&self, chain: &str, key: &str) -> Result<Imported, ImportError> {
         import::import(&self.inner, chain, key).await
+    }
+
+    /// Gives the account at the issuer `name` of `[acme]` another key (RFC 8555 section 7.3.5); a
+    /// crash at any moment loses neither. Refused while orders are under way: what proves them is
+    /// made of the key.
+    pub async fn roll_account_over(&self, name: &str) -> Result<(), CertsError> {
+        verbs::roll_account_over(&self.inner, name).await
+    }
+
+    /// Revokes the certificate an authority issued for `name` (RFC 8555 section 7.6) and orders
+    /// another; it is served until that is there.
+    pub async fn revoke(&self, name: &str, reason: RevocationReason) -> Result<(), CertsError> {
+        verbs::revoke(&self.inner, name, reason).await
     }
 
     /// The internal CA's root certificate in PEM, for trust stores.

@@ -11,7 +11,7 @@ use crate::{
     internal::{InternalCa, obtain},
     metrics::{Metrics, Trouble},
     state::{Attempt, Issuance, State},
-    stored::{self, StoredAccount, StoredCertificate, StoredRetry, Unreadable},
+    stored::{self, StoredAccount, StoredCertificate, StoredRenewal, StoredRetry, Unreadable},
     table::{Managed, Origin},
 };
 use arc_swap::ArcSwap;
@@ -36,6 +36,9 @@ pub(crate) async fn open(options: Options) -> Result<Inner, CertsError> {
     for (key, retry) in loader.all::<StoredRetry>(&stored::retry_key("")).await? {
         let name = key[stored::retry_key("").len()..].to_owned();
         state.attempts.insert(name, Attempt::of(retry, latest));
+    }
+    for (key, renewal) in loader.all::<StoredRenewal>(&stored::renewal_key("")).await? {
+        state.renewals.insert(key[stored::renewal_key("").len()..].to_owned(), renewal);
     }
     // Only to keep broken ones aside: a fresh account is better than none.
     loader.all::<StoredAccount>(&stored::account_key("")).await?;

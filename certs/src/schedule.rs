@@ -15,6 +15,9 @@ pub struct Schedule {
     pub backoff_first: Duration,
     /// The longest wait between attempts. Default 6 h.
     pub backoff_max: Duration,
+    /// A name is tried for so long after its first failure, then only once its settings change.
+    /// Default 30 days.
+    pub give_up: Duration,
     /// The longest wait that a restart leaves in force. Default 5 min.
     pub backoff_restart: Duration,
     /// One call of the CA, retries of bad nonces included. Default 1 min.
@@ -40,6 +43,7 @@ impl Default for Schedule {
             files: Duration::from_secs(1),
             backoff_first: Duration::from_secs(60),
             backoff_max: Duration::from_secs(6 * 3600),
+            give_up: Duration::from_secs(30 * 24 * 3600),
             backoff_restart: Duration::from_secs(300),
             call: Duration::from_secs(60),
             validation: Duration::from_secs(120),

@@ -3,15 +3,17 @@
 
 use crate::{
     client_auth::ClientAuth,
+    clock::after,
     files::{Loaded, PairKey, Stamp},
     listener::ListenerTls,
-    stored::{StoredCertificate, StoredRetry},
+    stored::{StoredCertificate, StoredRenewal, StoredRetry},
     table::Origin,
     wanted::Wanted,
 };
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
+    time::Duration,
 };
 use tidegate_config::Name;
 use time::OffsetDateTime;
@@ -24,6 +26,10 @@ pub(crate) struct State {
     pub(crate) client_auth: BTreeMap<Name, Arc<ClientAuth>>,
     /// Attempts to obtain names by ACME.
     pub(crate) attempts: BTreeMap<String, Attempt>,
+    /// What authorities say about renewal, by name.
+    pub(crate) renewals: BTreeMap<String, StoredRenewal>,
+    /// Names whose authority is being asked about that.
+    pub(crate) asking: BTreeSet<String>,
     /// Names being ordered by this process.
     pub(crate) ordering: BTreeSet<String>,
     /// Certificates that are served but not in the store yet.
@@ -77,6 +83,8 @@ pub(crate) struct Attempt {
     pub(crate) error: Option<String>,
     /// Of the `[acme]` settings it failed with.
     pub(crate) settings: String,
+    /// When the first of the failures was.
+    pub(crate) first: Option<OffsetDateTime>,
 }
 
 impl Attempt {
@@ -87,7 +95,13 @@ impl Attempt {
             next: self.next.map_or(0, OffsetDateTime::unix_timestamp),
             error: self.error.clone().unwrap_or_default(),
             settings: self.settings.clone(),
+            first: self.first.map(OffsetDateTime::unix_timestamp),
         }
+    }
+
+    /// Whether it has failed for so long that nobody seems to miss it.
+    pub(crate) fn is_given_up(&self, limit: Duration, now: OffsetDateTime) -> bool {
+        self.first.is_some_and(|first| after(first, limit) <= now)
     }
 
     /// As found in the store; the wait left is at most until `latest`.
@@ -98,6 +112,7 @@ impl Attempt {
             next: next.map(|next| next.min(latest)),
             error: Some(stored.error),
             settings: stored.settings,
+            first: stored.first.and_then(|at| OffsetDateTime::from_unix_timestamp(at).ok()),
         }
     }
 }

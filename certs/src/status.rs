@@ -6,11 +6,12 @@ use crate::{
     files,
     held::Held,
     internal::RENEW_AT_PERCENT,
+    job::renews_at,
     state::{Attempt, State},
     table::Origin,
 };
 use serde::Serialize;
-use std::path::PathBuf;
+use std::{path::PathBuf, time::Duration};
 use time::OffsetDateTime;
 
 /// A certificate that is served or wanted.
@@ -92,7 +93,7 @@ pub(crate) fn list(inner: &Inner) -> Vec<CertificateStatus> {
         let held = table.of(*origin).get(name);
         all.push(match origin {
             Origin::Internal => internal(&state, name, held),
-            Origin::Acme => acme(&state, name, held, now),
+            Origin::Acme => acme(&state, name, held, inner.schedule.give_up, now),
         });
     }
     for (name, reason) in &state.wanted.impossible {
@@ -127,21 +128,34 @@ fn acme(
     state: &State,
     name: &str,
     held: Option<&std::sync::Arc<Held>>,
+    give_up: Duration,
     now: OffsetDateTime,
 ) -> CertificateStatus {
     let none = Attempt::default();
     let attempt = state.attempts.get(name).unwrap_or(&none);
-    let percent = state.wanted.acme.as_ref().map_or(0, |acme| acme.renew_at_percent);
-    let due = held.map_or(now, |held| held.certificate.renew_at(percent));
+    let renewal = state.renewals.get(name);
+    let due = match (held, &state.wanted.acme) {
+        (Some(held), Some(acme)) => renews_at(&held.certificate, acme, renewal),
+        _ => now,
+    };
     let next = attempt.next.map_or(due, |next| next.max(due));
+    let given_up = attempt.is_given_up(give_up, now);
     let status = match held {
         Some(held) => of_held(held, Source::Acme),
+        None if given_up => absent(name, Source::Acme, CertificateState::Missing),
         None => absent(name, Source::Acme, CertificateState::Ordering),
     };
+    let last_error = attempt.error.as_ref().map(|error| match given_up {
+        true => format!(
+            "given up after {} days of failures, until `[acme]` changes in how it orders: {error}",
+            give_up.as_secs() / 86_400
+        ),
+        false => error.clone(),
+    });
     CertificateStatus {
         authority: held.and_then(|_| state.issued.get(name).map(|issued| issued.authority.clone())),
-        next_renewal: Some(rfc3339(next)),
-        last_error: attempt.error.clone(),
+        next_renewal: (!given_up).then(|| rfc3339(next)),
+        last_error,
         remark: one_label(name),
         ..status
     }

@@ -4,11 +4,13 @@
 
 use crate::{
     certificate::{BadCertificate, Certificate},
+    challenges::ChallengeKind,
     clock::rfc3339,
     table::Origin,
 };
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use std::fmt;
+use tidegate_store::Op;
 use time::OffsetDateTime;
 
 /// The newest form this version reads.
@@ -53,9 +55,19 @@ pub(crate) fn account_key(slug: &str) -> String {
     format!("acme/accounts/{slug}")
 }
 
-/// The key of an order that waits for its certificate.
-pub(crate) fn pending_key(name: &str) -> String {
-    format!("acme/pending/{name}")
+/// The key of an order that is under way at an issuer.
+pub(crate) fn pending_key(issuer: &str, name: &str) -> String {
+    format!("acme/pending/{issuer}/{name}")
+}
+
+/// The key of what limits orders of an account.
+pub(crate) fn throttle_key(slug: &str) -> String {
+    format!("acme/throttle/{slug}")
+}
+
+/// The key of what an authority says about the renewal of a name's certificate.
+pub(crate) fn renewal_key(name: &str) -> String {
+    format!("acme/renewal/{name}")
 }
 
 /// The key of what is known about failed attempts for a name.
@@ -97,14 +109,60 @@ pub(crate) struct StoredAccount {
     pub(crate) email: Option<String>,
     /// PKCS #8, in base64.
     pub(crate) key: String,
+    /// The key that replaces it: the authority may know one or the other.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) next_key: Option<String>,
 }
 
-/// An order about to be finalized: with its key, so that a crash loses neither.
+/// An order under way.
 #[derive(Clone, Serialize, Deserialize)]
 pub(crate) struct StoredPending {
+    /// The account's URL.
     pub(crate) account: String,
-    pub(crate) order: String,
+    /// The order's URL, once it is known.
+    pub(crate) order: Option<String>,
+    /// The certificate's key, in PEM.
     pub(crate) key: String,
+    /// Challenges that failed.
+    #[serde(default)]
+    pub(crate) tried: Vec<ChallengeKind>,
+    #[serde(default)]
+    pub(crate) profile: Option<String>,
+    /// Unix seconds.
+    #[serde(default)]
+    pub(crate) since: i64,
+}
+
+/// What the authority says about the renewal of a certificate (RFC 9773).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct StoredRenewal {
+    /// The certificate's identifier: what is said of one is no word on the next.
+    pub(crate) certificate: String,
+    /// The suggested window, in unix seconds.
+    pub(crate) window: Option<(i64, i64)>,
+    /// The moment in it.
+    pub(crate) chosen: Option<i64>,
+    /// When to ask again.
+    pub(crate) next_check: i64,
+    /// It is revoked: nothing else about it matters.
+    #[serde(default)]
+    pub(crate) revoked: bool,
+}
+
+impl StoredRenewal {
+    /// Of a certificate that is revoked: nobody is asked about it any more.
+    pub(crate) fn revoked(certificate: String) -> Self {
+        Self { certificate, window: None, chosen: None, next_check: i64::MAX, revoked: true }
+    }
+}
+
+/// What limits the orders of an account.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct StoredThrottle {
+    /// The theoretical arrival time of the next order, in milliseconds since 1970.
+    pub(crate) tat_ms: i64,
+    /// The authority wants to be left alone until then, in unix seconds.
+    pub(crate) hold_until: i64,
 }
 
 /// Failed attempts for a name.
@@ -114,8 +172,20 @@ pub(crate) struct StoredRetry {
     /// Unix seconds.
     pub(crate) next: i64,
     pub(crate) error: String,
-    /// Of the `[acme]` settings it failed with: others deserve a new attempt at once.
+    /// Of the `[acme]` settings it failed with: others deserve a new attempt.
     pub(crate) settings: String,
+    /// When the first of them failed, in unix seconds.
+    #[serde(default)]
+    pub(crate) first: Option<i64>,
+}
+
+/// The writes that end an order: the certificate, and nothing left of the way to it.
+pub(crate) fn issued(name: &str, certificate: &StoredCertificate) -> Vec<Op> {
+    vec![
+        Op::Put { key: certificate_key(Origin::Acme, name), value: encode(certificate) },
+        Op::Delete { key: pending_key(&certificate.authority, name) },
+        Op::Delete { key: retry_key(name) },
+    ]
 }
 
 /// Why a value cannot be used.
@@ -172,7 +242,13 @@ mod tests {
 
     #[test]
     fn values_come_back_and_others_are_told_apart() {
-        let retry = StoredRetry { failures: 2, next: 7, error: "e".into(), settings: "s".into() };
+        let retry = StoredRetry {
+            failures: 2,
+            next: 7,
+            error: "e".into(),
+            settings: "s".into(),
+            first: None,
+        };
         assert_eq!(decode::<StoredRetry>(&encode(&retry)), Ok(retry));
         let newer = br#"{"format": 9, "value": {}}"#;
         assert_eq!(decode::<StoredRetry>(newer), Err(Unreadable::Newer(9)));

@@ -5,7 +5,10 @@ use crate::support::{
     client::get_with,
     eventually, listener,
     load::Plan,
-    pebble::{Pebble, Settings},
+    pebble::{
+        EAB, Pebble, Settings,
+        gate::{Act, Gate, Step},
+    },
     port::Port,
     route, service,
     tls::client_trusting,
@@ -206,4 +209,72 @@ async fn an_authority_that_refuses_is_told_and_others_are_tried() {
     let edge = Edge::start_in(Dir::new(), &site.config(&table)).await;
     certificate(site.https(), &root).await;
     edge.logs().await_log(&["gone", NAME]).await;
+}
+
+#[tokio::test]
+async fn an_external_account_is_bound() {
+    let site = Site::new().await;
+    let pebble = Pebble::start(Settings { eab: true, ..site.settings() });
+    let root = pebble.root().await;
+    let table = pebble.table(&["http-01"]);
+    let edge = Edge::start(&site.config(&table)).await;
+    edge.logs().await_log(&["set `eab` of the issuer", NAME]).await;
+    let eab = format!(", eab = {{ kid = \"{}\", hmac_key = \"{}\" }} }}]", EAB.0, EAB.1);
+    edge.reload(&site.config(&table.replace(" }]", &eab))).await;
+    certificate(site.https(), &root).await;
+    let said = edge.logs().stderr() + &edge.logs().stdout().concat();
+    assert!(!said.contains(EAB.1));
+}
+
+/// Every step of an order, as the authority sees it.
+const STEPS: [Step; 6] = [
+    Step::NewOrder,
+    Step::Authorization,
+    Step::Challenge,
+    Step::Order,
+    Step::Finalize,
+    Step::Certificate,
+];
+
+/// Kills the edge at each step of an order; the next start finishes the same one.
+async fn killed_at_each_step(act: fn() -> Act, steps: &[Step]) {
+    for &step in steps {
+        let site = Site::new().await;
+        let pebble = Pebble::start(site.settings());
+        let root = pebble.root().await;
+        let gate = Gate::before(&pebble.directory(), pebble.ca()).await;
+        gate.on(move |seen| match (seen.step == step, seen.before) {
+            (true, 0) => act(),
+            _ => Act::Pass,
+        });
+        let issuer = gate.issuer("pebble", "");
+        let table = format!("\n[acme]\nchallenges = [\"http-01\"]\nissuers = [{issuer}]\n");
+        let mut edge = Edge::start(&site.config(&table)).await;
+        gate.held().await;
+        if matches!(step, Step::Order | Step::Finalize | Step::Certificate) {
+            // Else the authority looks for an answer while nobody is there, and the order is
+            // none that could be used.
+            eventually("the name is validated", || async {
+                pebble.log().contains("set VALID").then_some(())
+            })
+            .await;
+        }
+        edge.kill().await;
+        let _edge = edge.restart().await;
+        certificate(site.https(), &root).await;
+        let orders = pebble.log().matches("Added order").count();
+        assert_eq!((orders, pebble.issued()), (1, 1), "killed at {step:?}\n{}", pebble.log());
+    }
+}
+
+#[tokio::test]
+async fn killed_before_each_step_of_an_order_the_next_start_finishes_it() {
+    killed_at_each_step(|| Act::Before, &STEPS).await;
+}
+
+#[tokio::test]
+async fn killed_after_each_step_of_an_order_the_next_start_finishes_it() {
+    // A challenge that was asked for is looked at while nobody is there; that order is lost.
+    let steps = STEPS.into_iter().filter(|step| *step != Step::Challenge).collect::<Vec<_>>();
+    killed_at_each_step(|| Act::After, &steps).await;
 }

@@ -1,8 +1,12 @@
 //! A real certificate authority on loopback: pebble as the tests of `certs` start it, and what
 //! clients out here need besides: its root.
 
+#[path = "../../certs/tests/support/gate.rs"]
+pub mod gate;
 #[path = "../../certs/tests/support/pebble.rs"]
 mod server;
+
+pub use server::EAB;
 
 use rustls_pki_types::{CertificateDer, ServerName, pem::PemObject};
 use std::{net::SocketAddr, ops::Deref, sync::Arc, time::Duration};
@@ -20,12 +24,14 @@ pub struct Settings {
     pub tls: SocketAddr,
     /// How long.
     pub validity: Duration,
+    /// Accounts need [`EAB`].
+    pub eab: bool,
 }
 
 impl Settings {
     /// Certificates for 90 days.
     pub fn new(http: SocketAddr, tls: SocketAddr) -> Self {
-        Self { http, tls, validity: Duration::from_secs(90 * 24 * 3600) }
+        Self { http, tls, validity: Duration::from_secs(90 * 24 * 3600), eab: false }
     }
 }
 
@@ -44,7 +50,7 @@ impl Pebble {
             http_port: settings.http.port(),
             tls_port: settings.tls.port(),
             validity: settings.validity.as_secs(),
-            eab: false,
+            eab: settings.eab,
         };
         let pebble = server::Pebble::start_with_dns(settings, resolver);
         Self(pebble.expect("pebble (apt-get install pebble)"))

@@ -1,21 +1,20 @@
 //! Our account at an authority: its key is in the store before the authority hears of it.
 
 use super::{
+    client::{Answer, Client, WireError},
     failure::{Failure, Scope},
-    http::Transport,
-    register,
+    jws::{self, Signer, SigningKey},
 };
-use crate::stored::{self, StoredAccount, Unreadable};
+use crate::stored::{self, StoredAccount};
 use base64::prelude::{BASE64_STANDARD as BASE64, Engine};
-use instant_acme::{Account, Key};
-use rustls_pki_types::PrivatePkcs8KeyDer;
+use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 use tidegate_config::Issuer;
 use tidegate_store::{Committed, Compare, Op, Revision, Store, StoreError};
 
 /// Turns of the loop below: registered, stored and found again.
-const TURNS: u32 = 4;
+const TURNS: u32 = 5;
 
 /// Where an authority's account is kept: its name for people, and what tells directories and
 /// external accounts apart.
@@ -27,137 +26,201 @@ pub(super) fn slug(issuer: &Issuer) -> String {
     format!("{}-{}", issuer.name, hex::encode(&digest.finalize()[..6]))
 }
 
-/// The account at `issuer`, made and registered as far as it is not. `forget` is a URL the
-/// authority no longer knows.
-pub(super) async fn account(
-    store: &Arc<dyn Store>,
-    transport: &Transport,
-    issuer: &Issuer,
-    email: Option<&str>,
-    call: Duration,
-    forget: Option<&str>,
-) -> Result<Account, Failure> {
-    let key = stored::account_key(&slug(issuer));
-    for _ in 0..TURNS {
-        let Some((mut found, revision)) = read(store, &key).await? else {
-            create(store, &key, issuer, email).await?;
-            continue;
-        };
-        let secret = BASE64.decode(&found.key).map_err(|_| {
-            Failure::new(Scope::Authority, format!("the account stored as `{key}` is broken"))
-        })?;
-        match &found.url {
-            Some(url) if Some(url.as_str()) != forget => {
-                let account = open(transport, issuer, url, secret, call).await?;
-                if found.email.as_deref() != email {
-                    contact(&account, email, call).await?;
-                    found.email = email.map(str::to_owned);
-                    write(store, &key, &found, revision).await?;
-                }
-                return Ok(account);
+/// An account that can sign.
+pub(super) struct Account {
+    pub(super) client: Arc<Client>,
+    pub(super) url: String,
+    key: SigningKey,
+}
+
+impl Account {
+    /// A signed request; without a payload a POST-as-GET (RFC 8555 section 6.3).
+    pub(super) async fn post(
+        &self,
+        url: &str,
+        payload: Option<&Value>,
+    ) -> Result<Answer, WireError> {
+        let signer = Signer::Account { key: &self.key, url: &self.url };
+        self.client.post(&signer, url, payload).await
+    }
+
+    /// What proves control over `token`'s name (section 8.1).
+    pub(super) fn key_authorization(&self, token: &str) -> String {
+        self.key.key_authorization(token)
+    }
+
+    /// Whether the authority has closed it: it can do nothing any more.
+    pub(super) async fn is_closed(&self) -> bool {
+        match self.post(&self.url, None).await {
+            Ok(answer) => {
+                let body: Option<Value> = answer.read(&self.url).ok();
+                let status = body.as_ref().and_then(|body| body["status"].as_str());
+                status.is_some_and(|status| status != "valid")
             }
-            _ => {
-                let register = register::register(
-                    transport,
-                    &issuer.directory,
-                    &secret,
-                    email,
-                    issuer.eab.as_ref(),
+            Err(error) => error.kind() == "unauthorized",
+        }
+    }
+}
+
+/// What is wrong with the account of an earlier attempt, by its URL.
+pub(super) enum Gone {
+    /// The authority has forgotten it; its key may come again.
+    Forgotten(String),
+    /// It was deactivated or revoked (RFC 8555 section 7.3.6), and its key with it.
+    Closed(String),
+}
+
+/// Finds and makes the account at one authority.
+pub(super) struct Registrar<'a> {
+    pub(super) store: &'a Arc<dyn Store>,
+    pub(super) client: &'a Arc<Client>,
+    pub(super) issuer: &'a Issuer,
+    pub(super) email: Option<&'a str>,
+}
+
+impl Registrar<'_> {
+    /// The account, made and registered as far as it is not.
+    pub(super) async fn account(&self, gone: Option<&Gone>) -> Result<Account, Failure> {
+        let mut registered = None;
+        for _ in 0..TURNS {
+            let Some((mut found, revision)) = self.read().await? else {
+                self.write(&self.fresh()?, Revision(0)).await?;
+                continue;
+            };
+            if let Some(Gone::Closed(url)) = gone
+                && found.url.as_ref() == Some(url)
+            {
+                tracing::warn!(
+                    authority = self.issuer.name,
+                    "the ACME account is closed; a new one is made"
                 );
-                let url = timed(call, register).await??;
-                tracing::info!(authority = issuer.name, "ACME account registered");
-                found.url = Some(url);
-                found.email = email.map(str::to_owned);
-                write(store, &key, &found, revision).await?;
-                if forget.is_some() && found.url.as_deref() == forget {
-                    // The same URL again: it is good now.
-                    let url = forget.unwrap_or_default();
-                    return open(transport, issuer, url, secret, call).await;
+                self.write(&self.fresh()?, revision).await?;
+                continue;
+            }
+            if found.next_key.is_some() {
+                self.settle(found, revision).await?;
+                continue;
+            }
+            let key = self.key(&found.key)?;
+            let forgotten = |url: &String| match gone {
+                Some(Gone::Forgotten(gone)) => gone == url && registered.as_ref() != Some(url),
+                _ => false,
+            };
+            match found.url.clone().filter(|url| !forgotten(url)) {
+                Some(url) => {
+                    let account = Account { client: Arc::clone(self.client), url, key };
+                    if found.email.as_deref() != self.email {
+                        match self.contact(&account).await {
+                            Ok(()) => {
+                                found.email = self.email.map(str::to_owned);
+                                self.write(&found, revision).await?;
+                            }
+                            // Forgotten or closed: the order finds out and comes back.
+                            Err(failure)
+                                if matches!(
+                                    failure.scope,
+                                    Scope::Account | Scope::Unauthorized
+                                ) => {}
+                            Err(failure) => return Err(failure),
+                        }
+                    }
+                    return Ok(account);
+                }
+                None => {
+                    let url = self.register(&key).await?;
+                    tracing::info!(authority = self.issuer.name, "ACME account registered");
+                    registered = Some(url.clone());
+                    found.url = Some(url);
+                    found.email = self.email.map(str::to_owned);
+                    self.write(&found, revision).await?;
                 }
             }
         }
+        Err(Failure::new(Scope::Node, "another process keeps changing the ACME account"))
     }
-    Err(Failure::new(Scope::Node, "another process keeps changing the ACME account"))
-}
 
-/// Bounds a call of the authority.
-pub(super) async fn timed<T>(limit: Duration, call: impl Future<Output = T>) -> Result<T, Failure> {
-    tokio::time::timeout(limit, call).await.map_err(|_| {
-        let seconds = limit.as_secs();
-        Failure::new(Scope::Authority, format!("the authority did not answer within {seconds} s"))
-    })
+    /// Registers the key, or finds the account it has (RFC 8555 section 7.3.1).
+    async fn register(&self, key: &SigningKey) -> Result<String, Failure> {
+        let failed = |error: WireError| Failure::of(&error, None);
+        let directory = self.client.directory().await.map_err(failed)?;
+        let mut payload = json!({ "contact": self.contacts(), "termsOfServiceAgreed": true });
+        if let Some(external) = &self.issuer.eab {
+            payload["externalAccountBinding"] = jws::bind(key, external, &directory.new_account)
+                .map_err(|text| Failure::new(Scope::Authority, text))?;
+        }
+        let url = &directory.new_account;
+        let answer = self.client.post(&Signer::Key(key), url, Some(&payload)).await;
+        answer
+            .map_err(failed)?
+            .location
+            .ok_or_else(|| Failure::new(Scope::Authority, "the authority names no account URL"))
+    }
+
+    async fn contact(&self, account: &Account) -> Result<(), Failure> {
+        let payload = json!({ "contact": self.contacts() });
+        let answer = account.post(&account.url, Some(&payload)).await;
+        answer.map(|_| ()).map_err(|error| Failure::of(&error, None))
+    }
+
+    fn contacts(&self) -> Vec<String> {
+        self.email.iter().map(|email| format!("mailto:{email}")).collect()
+    }
+
+    fn fresh(&self) -> Result<StoredAccount, Failure> {
+        let key = SigningKey::generate()
+            .map_err(|_| Failure::new(Scope::Node, "no key could be made for the ACME account"))?;
+        Ok(StoredAccount {
+            directory: self.issuer.directory.clone(),
+            url: None,
+            email: self.email.map(str::to_owned),
+            key: BASE64.encode(key),
+            next_key: None,
+        })
+    }
+
+    pub(super) fn key(&self, text: &str) -> Result<SigningKey, Failure> {
+        let key = BASE64.decode(text).ok().and_then(|der| SigningKey::from_pkcs8(&der).ok());
+        key.ok_or_else(|| {
+            let entry = self.entry();
+            Failure::new(Scope::Authority, format!("the account stored as `{entry}` is broken"))
+        })
+    }
+
+    pub(super) async fn read(&self) -> Result<Option<(StoredAccount, Revision)>, Failure> {
+        let key = self.entry();
+        let found = self.store.get(&key).await.map_err(|error| store_failure(&error))?;
+        let Some(entry) = found else { return Ok(None) };
+        match stored::decode(&entry.value) {
+            Ok(account) => Ok(Some((account, entry.revision))),
+            // Broken ones were kept aside when the store was opened.
+            Err(cause) => {
+                let text = format!("the account stored as `{key}`: {cause}");
+                Err(Failure::new(Scope::Authority, text))
+            }
+        }
+    }
+
+    /// Writes unless another process was quicker; then the caller reads again.
+    pub(super) async fn write(
+        &self,
+        account: &StoredAccount,
+        revision: Revision,
+    ) -> Result<(), Failure> {
+        let key = self.entry();
+        let compare = Compare::Revision { key: key.clone(), is: revision };
+        let put = Op::Put { key, value: stored::encode(account) };
+        match self.store.txn(vec![compare], vec![put]).await {
+            Ok(Committed::Yes(_) | Committed::No) => Ok(()),
+            Err(error) => Err(store_failure(&error)),
+        }
+    }
+
+    fn entry(&self) -> String {
+        stored::account_key(&slug(self.issuer))
+    }
 }
 
 /// What the store's refusal means for an order.
 pub(super) fn store_failure(error: &StoreError) -> Failure {
     Failure::new(Scope::Node, error.to_string())
-}
-
-async fn open(
-    transport: &Transport,
-    issuer: &Issuer,
-    url: &str,
-    key: Vec<u8>,
-    call: Duration,
-) -> Result<Account, Failure> {
-    let builder = Account::builder_with_http(Box::new(transport.clone()));
-    let key = PrivatePkcs8KeyDer::from(key);
-    let account = builder.from_parts(url.to_owned(), key, issuer.directory.clone());
-    timed(call, account).await?.map_err(|error| Failure::of(&error, None))
-}
-
-async fn contact(account: &Account, email: Option<&str>, call: Duration) -> Result<(), Failure> {
-    let mail = email.map(|email| format!("mailto:{email}"));
-    let contacts: Vec<&str> = mail.iter().map(String::as_str).collect();
-    timed(call, account.update_contacts(&contacts))
-        .await?
-        .map_err(|error| Failure::of(&error, None))
-}
-
-async fn create(
-    store: &Arc<dyn Store>,
-    key: &str,
-    issuer: &Issuer,
-    email: Option<&str>,
-) -> Result<(), Failure> {
-    let (_, secret) = Key::generate_pkcs8()
-        .map_err(|_| Failure::new(Scope::Node, "no key could be made for the ACME account"))?;
-    let fresh = StoredAccount {
-        directory: issuer.directory.clone(),
-        url: None,
-        email: email.map(str::to_owned),
-        key: BASE64.encode(secret.secret_pkcs8_der()),
-    };
-    write(store, key, &fresh, Revision(0)).await
-}
-
-async fn read(
-    store: &Arc<dyn Store>,
-    key: &str,
-) -> Result<Option<(StoredAccount, Revision)>, Failure> {
-    let Some(entry) = store.get(key).await.map_err(|error| store_failure(&error))? else {
-        return Ok(None);
-    };
-    match stored::decode(&entry.value) {
-        Ok(account) => Ok(Some((account, entry.revision))),
-        // Broken ones were kept aside when the store was opened.
-        Err(cause @ (Unreadable::Newer(_) | Unreadable::Broken(_))) => {
-            Err(Failure::new(Scope::Authority, format!("the account stored as `{key}`: {cause}")))
-        }
-    }
-}
-
-/// Writes unless another process was quicker; then the caller reads again.
-async fn write(
-    store: &Arc<dyn Store>,
-    key: &str,
-    account: &StoredAccount,
-    revision: Revision,
-) -> Result<(), Failure> {
-    let compare = Compare::Revision { key: key.to_owned(), is: revision };
-    let put = Op::Put { key: key.to_owned(), value: stored::encode(account) };
-    match store.txn(vec![compare], vec![put]).await {
-        Ok(Committed::Yes(_) | Committed::No) => Ok(()),
-        Err(error) => Err(store_failure(&error)),
-    }
 }

@@ -1,8 +1,11 @@
 //! Why an order failed, in words an operator can act on.
 
-use super::http::HttpError;
+use super::{
+    client::{WireError, kind},
+    http::HttpError,
+};
 use crate::challenges::ChallengeKind;
-use instant_acme::{Error, Problem};
+use instant_acme::Problem;
 use std::time::Duration;
 
 /// A failed attempt.
@@ -21,10 +24,16 @@ pub(crate) struct Failure {
 pub(crate) enum Scope {
     /// This way of proving the name; another may work.
     Challenge,
+    /// This name, at this authority: it gave its verdict. Another may issue.
+    Name,
     /// This authority; another may work.
     Authority,
     /// The authority does not know our account: register again.
     Account,
+    /// The authority does not let our account do this: it may have been deactivated.
+    Unauthorized,
+    /// Not a failure: it is not this order's turn yet.
+    Turn,
     /// Nothing else to try now: the lease was lost or the store fails.
     Node,
 }
@@ -34,36 +43,35 @@ impl Failure {
         Self { text: text.into(), scope, retry_after: None }
     }
 
-    /// What an ACME call said; `challenge` is the one being validated, if that is what was done.
-    pub(crate) fn of(error: &Error, challenge: Option<ChallengeKind>) -> Self {
+    /// What a call said; `challenge` is the one being validated, if that is what was done.
+    pub(super) fn of(error: &WireError, challenge: Option<ChallengeKind>) -> Self {
+        let authority = |text: String| Self::new(Scope::Authority, text);
         match error {
-            Error::Api(problem) => Self::of_problem(problem, challenge),
-            Error::Json(_) => Self::new(
-                Scope::Authority,
-                "the answer is not what an ACME server says: is `directory` right?",
-            ),
-            Error::Other(other) => match other.downcast_ref::<HttpError>() {
-                Some(HttpError::Tls { .. }) => Self::new(
-                    Scope::Authority,
-                    format!("{other}: set `ca` if its root is not one the system trusts"),
-                ),
-                Some(HttpError::Connect { .. } | HttpError::Timeout { .. }) => Self::new(
-                    Scope::Authority,
-                    format!("{other}: may this machine reach it (DNS, firewall)?"),
-                ),
-                _ => Self::new(Scope::Authority, other.to_string()),
-            },
-            other => Self::new(Scope::Authority, other.to_string()),
+            WireError::Problem { problem, hold } => {
+                Self { retry_after: *hold, ..Self::of_problem(problem, challenge) }
+            }
+            WireError::Status { hold, .. } => {
+                Self { retry_after: *hold, ..authority(error.to_string()) }
+            }
+            WireError::Http(HttpError::Tls { .. }) => {
+                authority(format!("{error}: set `ca` if its root is not one the system trusts"))
+            }
+            WireError::Http(HttpError::Connect { .. } | HttpError::Timeout { .. }) => {
+                authority(format!("{error}: may this machine reach it (DNS, firewall)?"))
+            }
+            WireError::Nonces => authority(format!("{error}: it is tried again")),
+            other => authority(other.to_string()),
         }
     }
 
     pub(crate) fn of_problem(problem: &Problem, challenge: Option<ChallengeKind>) -> Self {
-        let kind = problem.r#type.as_deref().unwrap_or_default();
-        let kind = kind.rsplit(':').next().unwrap_or_default();
+        let kind = kind(problem);
         let scope = match kind {
             "accountDoesNotExist" => Scope::Account,
             "connection" | "dns" | "tls" | "incorrectResponse" => Scope::Challenge,
             "unauthorized" if challenge.is_some() => Scope::Challenge,
+            "unauthorized" => Scope::Unauthorized,
+            "caa" | "rejectedIdentifier" | "unsupportedIdentifier" => Scope::Name,
             _ => Scope::Authority,
         };
         let says = says(problem);
@@ -98,7 +106,7 @@ fn advice(kind: &str, challenge: Option<ChallengeKind>) -> String {
             "something else answers on {port} of the name's address; check its A and AAAA records \
              and proxies in front"
         ),
-        "unauthorized" => "the account may not do this; was it deactivated?".to_owned(),
+        "unauthorized" => "the account may not do this: see the authority's words".to_owned(),
         "caa" => "the name's CAA record excludes this authority; add it there".to_owned(),
         "rateLimited" => "the authority limits orders; wait, nothing is lost".to_owned(),
         "rejectedIdentifier" | "unsupportedIdentifier" | "malformed" => {
@@ -111,6 +119,7 @@ fn advice(kind: &str, challenge: Option<ChallengeKind>) -> String {
         }
         "userActionRequired" => "the authority wants the account's owner to act; see its words".to_owned(),
         "invalidContact" | "unsupportedContact" => "correct `email` in `[acme]`".to_owned(),
+        "invalidProfile" => "correct `profile` of the issuer".to_owned(),
         "accountDoesNotExist" => "the account is registered anew".to_owned(),
         _ => "it is tried again".to_owned(),
     }
@@ -147,7 +156,7 @@ mod tests {
         assert_eq!(refused.scope, Scope::Challenge);
         assert!(refused.text.contains("why") && refused.text.contains("port 80"), "{refused:?}");
         assert_eq!(of("rateLimited", http).scope, Scope::Authority);
-        assert_eq!(of("unauthorized", None).scope, Scope::Authority);
+        assert_eq!(of("unauthorized", None).scope, Scope::Unauthorized);
         assert_eq!(of("accountDoesNotExist", None).scope, Scope::Account);
     }
 }

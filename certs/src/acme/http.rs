@@ -1,26 +1,20 @@
-//! HTTP to a certificate authority: over TLS with roots of our choice, with deadlines, bounded
-//! answers, and an ear for `Retry-After`, all of which instant-acme leaves to its client.
+//! HTTP to a certificate authority: over TLS with roots of our choice, with deadlines and bounded
+//! answers.
 
 use crate::policy::provider;
 use bytes::Bytes;
-use http::{HeaderMap, Request, Response, StatusCode, Uri, header};
+use http::{HeaderMap, Request, Response, Uri, header};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::client::conn::http1::{self, SendRequest};
 use hyper_util::rt::TokioIo;
-use instant_acme::{BodyWrapper, BytesResponse, HttpClient};
 use parking_lot::Mutex;
 use rustls::{ClientConfig, RootCertStore};
 use rustls_pki_types::{CertificateDer, ServerName, pem::PemObject};
 use std::{
     fmt,
-    future::Future,
     path::Path,
-    pin::Pin,
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
-    time::{Duration, Instant, SystemTime},
+    sync::Arc,
+    time::{Duration, SystemTime},
 };
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
@@ -34,7 +28,7 @@ const MAX_BODY: usize = 1024 * 1024;
 /// Idle connections kept to one authority.
 const MAX_IDLE: usize = 4;
 /// The longest `Retry-After` believed.
-const MAX_RETRY_AFTER: Duration = Duration::from_secs(24 * 3600);
+pub(super) const MAX_RETRY_AFTER: Duration = Duration::from_secs(24 * 3600);
 
 /// Why there is no answer.
 #[derive(Debug, thiserror::Error)]
@@ -49,23 +43,12 @@ pub(crate) enum HttpError {
     Exchange { host: String, cause: String },
     #[error("`{host}` did not answer within {} s", .after.as_secs())]
     Timeout { host: String, after: Duration },
-    #[error("`{url}` answered {status} without an ACME problem")]
-    Status { url: String, status: StatusCode },
 }
 
-/// A client of one authority. Clones share its connections.
-#[derive(Clone)]
+/// Connections to one authority.
 pub(crate) struct Transport {
-    shared: Arc<Shared>,
-    /// Seconds the last answer to this clone asked to wait, plus one; 0 for none.
-    wait: Arc<AtomicU64>,
-}
-
-struct Shared {
     tls: TlsConnector,
     idle: Mutex<Vec<(String, Sender)>>,
-    /// Until when the authority wants to be left alone.
-    hold: Mutex<Option<Instant>>,
 }
 
 type Sender = SendRequest<Full<Bytes>>;
@@ -80,29 +63,7 @@ impl Transport {
             .with_root_certificates(roots)
             .with_no_client_auth();
         config.alpn_protocols = vec![b"http/1.1".to_vec()];
-        let shared = Shared {
-            tls: TlsConnector::from(Arc::new(config)),
-            idle: Mutex::default(),
-            hold: Mutex::default(),
-        };
-        Ok(Self { shared: Arc::new(shared), wait: Arc::default() })
-    }
-
-    /// The same connections, with a `Retry-After` of its own: for one order.
-    pub(crate) fn for_order(&self) -> Self {
-        Self { shared: Arc::clone(&self.shared), wait: Arc::default() }
-    }
-
-    /// How long the authority still wants no orders (429 or 503 with `Retry-After`).
-    pub(crate) fn held_back(&self) -> Option<Duration> {
-        let until = (*self.shared.hold.lock())?;
-        until.checked_duration_since(Instant::now())
-    }
-
-    /// How long the last answer asked to wait before the next look.
-    pub(crate) fn take_wait(&self) -> Option<Duration> {
-        let seconds = self.wait.swap(0, Ordering::Relaxed);
-        seconds.checked_sub(1).map(Duration::from_secs)
+        Ok(Self { tls: TlsConnector::from(Arc::new(config)), idle: Mutex::default() })
     }
 
     /// Sends a request, whole answer included.
@@ -111,16 +72,8 @@ impl Transport {
         request: Request<Full<Bytes>>,
     ) -> Result<Response<Bytes>, HttpError> {
         let host = request.uri().host().unwrap_or_default().to_owned();
-        let url = request.uri().to_string();
-        let answer = tokio::time::timeout(EXCHANGE, self.exchange(request))
-            .await
-            .map_err(|_| HttpError::Timeout { host, after: EXCHANGE })??;
-        self.listen(answer.status(), answer.headers());
-        let failed = !answer.status().is_success() && !answer.status().is_redirection();
-        if failed && !is_json(answer.headers()) {
-            return Err(HttpError::Status { url, status: answer.status() });
-        }
-        Ok(answer)
+        let late = |_| HttpError::Timeout { host, after: EXCHANGE };
+        tokio::time::timeout(EXCHANGE, self.exchange(request)).await.map_err(late)?
     }
 
     async fn exchange(&self, request: Request<Full<Bytes>>) -> Result<Response<Bytes>, HttpError> {
@@ -163,7 +116,7 @@ impl Transport {
             // An error costs latency, nothing else.
             let _ = tcp.set_nodelay(true);
             let name = ServerName::try_from(bare.to_owned()).map_err(|e| fail(e.to_string()))?;
-            let tls = self.shared.tls.connect(name, tcp).await;
+            let tls = self.tls.connect(name, tcp).await;
             let tls =
                 tls.map_err(|e| HttpError::Tls { host: host.to_owned(), cause: e.to_string() })?;
             let (sender, connection) =
@@ -179,51 +132,23 @@ impl Transport {
     }
 
     fn idle(&self, authority: &str) -> Option<Sender> {
-        let mut idle = self.shared.idle.lock();
+        let mut idle = self.idle.lock();
         idle.retain(|(_, sender)| !sender.is_closed());
         let index = idle.iter().position(|(of, sender)| of == authority && sender.is_ready())?;
         Some(idle.swap_remove(index).1)
     }
 
     fn keep(&self, authority: String, sender: Sender) {
-        let mut idle = self.shared.idle.lock();
+        let mut idle = self.idle.lock();
         if idle.len() < MAX_IDLE && !sender.is_closed() {
             idle.push((authority, sender));
         }
-    }
-
-    fn listen(&self, status: StatusCode, headers: &HeaderMap) {
-        let wait = retry_after(headers, SystemTime::now());
-        self.wait.store(wait.map_or(0, |wait| wait.as_secs() + 1), Ordering::Relaxed);
-        if let Some(wait) = wait
-            && matches!(status, StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE)
-        {
-            *self.shared.hold.lock() = Instant::now().checked_add(wait);
-        }
-    }
-}
-
-impl HttpClient for Transport {
-    fn request(
-        &self,
-        request: Request<BodyWrapper<Bytes>>,
-    ) -> Pin<Box<dyn Future<Output = Result<BytesResponse, instant_acme::Error>> + Send>> {
-        let this = self.clone();
-        Box::pin(async move {
-            let (parts, body) = request.into_parts();
-            let Ok(body) = body.collect().await;
-            let request = Request::from_parts(parts, Full::new(body.to_bytes()));
-            let answer = this.send(request).await;
-            let (parts, body) =
-                answer.map_err(|error| instant_acme::Error::Other(error.into()))?.into_parts();
-            Ok(BytesResponse { parts, body: Box::new(body) })
-        })
     }
 }
 
 impl fmt::Debug for Transport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Transport").field("held_back", &self.held_back()).finish_non_exhaustive()
+        f.debug_struct("Transport").finish_non_exhaustive()
     }
 }
 
@@ -277,13 +202,13 @@ fn origin_form(mut request: Request<Full<Bytes>>, url: &Uri) -> Request<Full<Byt
     request
 }
 
-fn is_json(headers: &HeaderMap) -> bool {
+pub(super) fn is_json(headers: &HeaderMap) -> bool {
     let kind = headers.get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
     kind.is_some_and(|kind| kind.contains("json"))
 }
 
 /// `Retry-After` in seconds or as a date (RFC 9110 section 10.2.3).
-fn retry_after(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
+pub(super) fn retry_after(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
     let text = headers.get(header::RETRY_AFTER)?.to_str().ok()?.trim();
     let wait = match text.parse() {
         Ok(seconds) => Duration::from_secs(seconds),

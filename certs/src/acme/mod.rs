@@ -1,51 +1,68 @@
 //! Certificates from certificate authorities (RFC 8555).
 
 mod account;
+mod client;
 mod failure;
 mod http;
+mod issued;
+mod jws;
 mod order;
-mod register;
+mod prove;
+mod renewal;
+mod revoke;
+mod rollover;
+mod solve;
+mod throttle;
 
-pub(crate) use failure::Failure;
+pub(crate) use failure::{Failure, Scope};
 pub(crate) use http::roots;
+pub(crate) use issued::Issued;
+pub use revoke::RevocationReason;
 
 use crate::{
-    certificate::Certificate,
     challenges::{ChallengeKind, Challenges},
-    clock::{Clock, after, rfc3339},
+    clock::Clock,
     dns01::Dns01,
     metrics::Metrics,
     schedule::Schedule,
-    stored::StoredCertificate,
+    stored,
 };
+use account::{Gone, Registrar, slug};
 use arc_swap::ArcSwap;
-use failure::Scope;
+use client::Client;
 use http::Transport;
 use order::Desk;
 use parking_lot::Mutex;
-use std::{collections::HashMap, path::PathBuf, sync::Arc, time::Duration};
+use std::{collections::HashMap, path::PathBuf, sync::Arc};
+use throttle::Throttles;
 use tidegate_config::{Acme, Challenge, Issuer};
-use tidegate_store::{Lease, Store};
-use time::OffsetDateTime;
+use tidegate_store::{Lease, Op, Store};
 
 /// Orders certificates: issuer by issuer, challenge by challenge.
-#[derive(Debug)]
 pub(crate) struct Orders {
     store: Arc<dyn Store>,
     challenges: Arc<Challenges>,
     clock: Clock,
     schedule: Schedule,
     metrics: Arc<Metrics>,
-    /// One client per directory and roots; as many as the configuration has ever named.
-    transports: Mutex<HashMap<(String, Option<PathBuf>), Transport>>,
+    throttles: Throttles,
+    /// One per directory and roots; as many as the configuration names.
+    clients: Mutex<HashMap<(String, Option<PathBuf>), Arc<Client>>>,
     /// Who proves names by records, as the configuration in force says.
     dns01: ArcSwap<Dns01>,
 }
 
-/// A certificate just issued, checked.
-pub(crate) struct Issued {
-    pub(crate) stored: StoredCertificate,
-    pub(crate) certificate: Certificate,
+/// What is ordered.
+pub(crate) struct Request<'a> {
+    pub(crate) name: &'a str,
+    pub(crate) acme: &'a Acme,
+    /// The right to order for the name.
+    pub(crate) lease: &'a Lease,
+    /// An attempt has failed: prove the name at an issuer's staging directory first, which
+    /// spares the limits of the real one.
+    pub(crate) rehearse: bool,
+    /// The certificate in force: its authority and how that calls it (RFC 9773 section 5).
+    pub(crate) replaces: Option<(String, String)>,
 }
 
 impl Orders {
@@ -56,15 +73,10 @@ impl Orders {
         schedule: Schedule,
         metrics: Arc<Metrics>,
     ) -> Self {
-        Self {
-            store,
-            challenges,
-            clock,
-            schedule,
-            metrics,
-            transports: Mutex::default(),
-            dns01: ArcSwap::default(),
-        }
+        let throttles = Throttles::new(Arc::clone(&store), clock.clone());
+        let clients = Mutex::default();
+        let dns01 = ArcSwap::default();
+        Self { store, challenges, clock, schedule, metrics, throttles, clients, dns01 }
     }
 
     /// Who proves names by records.
@@ -77,33 +89,25 @@ impl Orders {
         self.dns01.store(Arc::clone(dns01));
     }
 
-    /// Obtains a certificate for `name`, or says why every issuer failed.
-    pub(crate) async fn obtain(
-        &self,
-        name: &str,
-        acme: &Acme,
-        lease: &Lease,
-    ) -> Result<Issued, Failure> {
+    /// Obtains a certificate, or says why every issuer failed.
+    pub(crate) async fn obtain(&self, request: &Request<'_>) -> Result<Issued, Failure> {
+        let name = request.name;
         let mut texts = Vec::new();
         let mut retry_after = None;
-        for issuer in &acme.issuers {
-            match self.obtain_from(name, acme, issuer, lease).await {
+        for issuer in &request.acme.issuers {
+            match self.obtain_from(request, issuer).await {
                 Ok(issued) => {
                     self.metrics.ordered(&issuer.name, "issued");
                     return Ok(issued);
                 }
+                Err(failure) if matches!(failure.scope, Scope::Node | Scope::Turn) => {
+                    return Err(failure);
+                }
                 Err(failure) => {
                     self.metrics.ordered(&issuer.name, "failed");
-                    if failure.scope == Scope::Node {
-                        return Err(failure);
-                    }
-                    tracing::warn!(
-                        name,
-                        authority = issuer.name,
-                        error = failure.text,
-                        "no certificate"
-                    );
-                    texts.push(format!("{}: {}", issuer.name, failure.text));
+                    let (authority, error) = (&issuer.name, &failure.text);
+                    tracing::warn!(name, authority, error, "no certificate");
+                    texts.push(format!("{authority}: {error}"));
                     // The soonest that any of them wants to be asked again.
                     retry_after = match (retry_after, failure.retry_after) {
                         _ if texts.len() == 1 => failure.retry_after,
@@ -116,99 +120,126 @@ impl Orders {
         Err(Failure { text: texts.join("; "), scope: Scope::Authority, retry_after })
     }
 
-    async fn obtain_from(
-        &self,
-        name: &str,
-        acme: &Acme,
-        issuer: &Issuer,
-        lease: &Lease,
-    ) -> Result<Issued, Failure> {
-        let transport = self.transport(issuer).await?;
-        if let Some(wait) = transport.held_back() {
-            let text = format!(
-                "asked to be left alone for another {} s: wait, nothing is lost",
-                wait.as_secs()
-            );
-            let scope = Scope::Authority;
-            return Err(Failure { text, scope, retry_after: Some(wait) });
-        }
-        let outcome = match self.try_challenges(name, acme, issuer, lease, &transport, None).await {
-            Err((failure, Some(url))) if failure.scope == Scope::Account => {
-                tracing::warn!(
-                    authority = issuer.name,
-                    "the ACME account is unknown there; it is made anew"
-                );
-                let again =
-                    self.try_challenges(name, acme, issuer, lease, &transport, Some(&url)).await;
-                again.map_err(|(failure, _)| failure)
-            }
-            other => other.map_err(|(failure, _)| failure),
-        };
-        outcome.map_err(|failure| Failure { retry_after: transport.held_back(), ..failure })
-    }
-
-    /// Tries each kind of challenge; with a failure comes the account's URL, if there was one.
-    async fn try_challenges(
-        &self,
-        name: &str,
-        acme: &Acme,
-        issuer: &Issuer,
-        lease: &Lease,
-        transport: &Transport,
-        forget: Option<&str>,
-    ) -> Result<Issued, (Failure, Option<String>)> {
-        let transport = transport.for_order();
-        let call = self.schedule.call;
-        let email = acme.email.as_deref();
-        let account = account::account(&self.store, &transport, issuer, email, call, forget)
-            .await
-            .map_err(|failure| (failure, None))?;
-        let dns01 = self.dns01();
-        let desk = Desk {
-            store: &self.store,
-            challenges: &self.challenges,
-            dns01: &dns01,
-            clock: &self.clock,
-            schedule: &self.schedule,
-            transport: &transport,
-            account: &account,
-            authority: &issuer.name,
-            name,
-            lease,
-        };
-        let known = |failure| (failure, Some(account.id().to_owned()));
-        if let Some(stored) = desk.resume().await.map_err(known)? {
-            return check(name, stored, self.clock.now()).map_err(known);
-        }
-        let mut texts: Vec<String> = Vec::new();
-        for kind in kinds(name, acme) {
-            match desk.place(kind).await {
-                Ok(stored) => {
-                    return check(name, stored, self.clock.now()).map_err(known);
+    async fn obtain_from(&self, request: &Request<'_>, issuer: &Issuer) -> Result<Issued, Failure> {
+        if let Some(staging) = issuer.staging.as_ref().filter(|_| request.rehearse) {
+            let twin = Issuer {
+                name: format!("{}-staging", issuer.name),
+                directory: staging.clone(),
+                eab: None,
+                orders: None,
+                staging: None,
+                ..issuer.clone()
+            };
+            match self.order(request, &twin).await {
+                Ok(_) => {
+                    // What was proved there is not to be taken for proof the next time.
+                    let key = stored::pending_key(&twin.name, request.name);
+                    let deleted = self.store.txn(vec![], vec![Op::Delete { key }]).await;
+                    deleted.map_err(|error| account::store_failure(&error))?;
+                    tracing::info!(name = request.name, issuer = twin.name, "the name is proved");
                 }
-                Err(failure) if failure.scope == Scope::Challenge => texts.push(failure.text),
-                Err(failure) => return Err(known(failure)),
+                // Its verdict on the name would be the real one's too.
+                Err(failure) if failure.scope == Scope::Name => {
+                    let text = format!("at its staging directory: {}", failure.text);
+                    return Err(Failure { text, ..failure });
+                }
+                Err(failure) if matches!(failure.scope, Scope::Node | Scope::Turn) => {
+                    return Err(failure);
+                }
+                Err(failure) => {
+                    let (issuer, error) = (&twin.name, &failure.text);
+                    tracing::debug!(issuer, error, "staging is no help");
+                }
             }
         }
-        Err(known(Failure::new(Scope::Authority, texts.join("; "))))
+        self.order(request, issuer).await
     }
 
-    async fn transport(&self, issuer: &Issuer) -> Result<Transport, Failure> {
+    /// Orders at one directory.
+    async fn order(&self, request: &Request<'_>, issuer: &Issuer) -> Result<Issued, Failure> {
+        let slug = slug(issuer);
+        if let Some(failure) = self.throttles.held(&slug).await {
+            return Err(failure);
+        }
+        let outcome = self.order_as(request, issuer, &slug).await;
+        if let Err(Failure { retry_after: Some(wait), scope, .. }) = &outcome
+            && *scope != Scope::Turn
+        {
+            self.throttles.hold(&slug, *wait).await;
+        }
+        outcome
+    }
+
+    /// Orders with our account, which is made anew if the authority no longer knows it.
+    async fn order_as(
+        &self,
+        request: &Request<'_>,
+        issuer: &Issuer,
+        slug: &str,
+    ) -> Result<Issued, Failure> {
+        let client = self.client(issuer).await?;
+        let email = request.acme.email.as_deref();
+        let registrar = Registrar { store: &self.store, client: &client, issuer, email };
+        let (kinds, dns01) = (kinds(request.name, request.acme), self.dns01());
+        let replaces = request.replaces.as_ref();
+        let replaces = replaces.filter(|(authority, _)| *authority == issuer.name);
+        let replaces = replaces.map(|(_, id)| id.as_str());
+        let mut gone = None;
+        loop {
+            let account = registrar.account(gone.as_ref()).await?;
+            let desk = Desk {
+                store: &self.store,
+                challenges: &self.challenges,
+                dns01: &dns01,
+                clock: &self.clock,
+                schedule: &self.schedule,
+                throttles: &self.throttles,
+                account: &account,
+                issuer,
+                slug,
+                kinds: &kinds,
+                name: request.name,
+                replaces,
+                lease: request.lease,
+            };
+            let failure = match Box::pin(desk.run()).await {
+                Ok(issued) => return Ok(issued),
+                Err(failure) if gone.is_some() => return Err(failure),
+                Err(failure) => failure,
+            };
+            gone = match failure.scope {
+                Scope::Account => Some(Gone::Forgotten(account.url)),
+                Scope::Unauthorized if account.is_closed().await => Some(Gone::Closed(account.url)),
+                _ => return Err(failure),
+            };
+        }
+    }
+
+    /// Gives the account at `issuer` another key.
+    pub(crate) async fn roll_over(&self, acme: &Acme, issuer: &Issuer) -> Result<(), Failure> {
+        let client = self.client(issuer).await?;
+        let email = acme.email.as_deref();
+        Registrar { store: &self.store, client: &client, issuer, email }.roll_over().await
+    }
+
+    async fn client(&self, issuer: &Issuer) -> Result<Arc<Client>, Failure> {
         let key = (issuer.directory.clone(), issuer.ca.clone());
-        if let Some(transport) = self.transports.lock().get(&key) {
-            return Ok(transport.clone());
+        if let Some(client) = self.clients.lock().get(&key) {
+            return Ok(Arc::clone(client));
         }
         let ca = issuer.ca.clone();
         let made = tokio::task::spawn_blocking(move || Transport::new(ca.as_deref())).await;
         let made = made.unwrap_or_else(|error| Err(error.to_string()));
         let transport = made.map_err(|text| Failure::new(Scope::Authority, text))?;
-        self.transports.lock().insert(key, transport.clone());
-        Ok(transport)
+        let client = Arc::new(Client::new(transport, &issuer.directory, self.schedule.call));
+        // Another order may have been quicker: nonces are better shared.
+        Ok(Arc::clone(self.clients.lock().entry(key).or_insert(client)))
     }
 
-    /// Drops clients, so that changed `ca` files are read again.
+    /// Drops clients, so that changed `ca` files are read again. What authorities asked for is
+    /// kept elsewhere.
     pub(crate) fn reset(&self) {
-        self.transports.lock().clear();
+        self.clients.lock().clear();
     }
 }
 
@@ -218,38 +249,9 @@ pub(crate) fn check_issuer(issuer: &Issuer) -> Result<(), String> {
         Transport::new(issuer.ca.as_deref())?;
     }
     if let Some(eab) = &issuer.eab {
-        register::hmac_key(eab)?;
+        jws::hmac_key(eab)?;
     }
     Ok(())
-}
-
-/// Whether what the authority sent is what was ordered.
-fn check(
-    name: &str,
-    mut stored: StoredCertificate,
-    now: OffsetDateTime,
-) -> Result<Issued, Failure> {
-    let wrong = |cause: String| {
-        Failure::new(
-            Scope::Authority,
-            format!("the authority's certificate is not usable: {cause}"),
-        )
-    };
-    let certificate = stored.read().map_err(|error| wrong(error.to_string()))?;
-    if !certificate.names.iter().any(|covered| crate::names::covers(covered, name)) {
-        return Err(wrong("it does not name the host".to_owned()));
-    }
-    let (from, until) = (certificate.not_before, certificate.not_after);
-    // Authorities backdate theirs, by an hour as a rule; clients are not always right either.
-    if until <= now || from > after(now, Duration::from_secs(3600)) {
-        let (from, until, now) = (rfc3339(from), rfc3339(until), rfc3339(now));
-        let odd = format!(
-            "it is valid from {from} to {until} and it is {now} here: is this machine's clock right?"
-        );
-        return Err(wrong(odd));
-    }
-    stored.issued = Some(now.unix_timestamp());
-    Ok(Issued { stored, certificate })
 }
 
 /// The challenges to try, in order: authorities let a wildcard be proved by a record only
@@ -259,36 +261,14 @@ fn kinds(name: &str, acme: &Acme) -> Vec<ChallengeKind> {
         return vec![ChallengeKind::Dns01];
     }
     let provided = acme.dns_provider(name).is_some();
-    let kinds = acme.challenges.iter().map(|challenge| kind(*challenge));
+    let kinds = acme.challenges.iter().map(kind);
     kinds.filter(|kind| provided || *kind != ChallengeKind::Dns01).collect()
 }
 
-fn kind(challenge: Challenge) -> ChallengeKind {
+fn kind(challenge: &Challenge) -> ChallengeKind {
     match challenge {
         Challenge::Dns01 => ChallengeKind::Dns01,
         Challenge::Http01 => ChallengeKind::Http01,
         Challenge::TlsAlpn01 => ChallengeKind::TlsAlpn01,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::certificate::tests::pem;
-
-    #[test]
-    fn a_certificate_whose_dates_are_odd_here_is_refused_with_a_word_on_the_clock() {
-        let start = OffsetDateTime::from_unix_timestamp(1_800_000_000).unwrap();
-        let at = |now: OffsetDateTime| {
-            let (chain, key) = pem(&["a.example.com"], start, 90);
-            let stored = StoredCertificate { authority: "ca".into(), chain, key, issued: None };
-            check("a.example.com", stored, now).map_err(|failure| failure.text)
-        };
-        let days = time::Duration::days;
-        assert_eq!(at(start).ok().unwrap().stored.issued, Some(1_800_000_000));
-        for odd in [start - days(1), start + days(90)] {
-            let text = at(odd).err().unwrap();
-            assert!(text.contains("clock") && text.contains("2027-"), "{text}");
-        }
     }
 }

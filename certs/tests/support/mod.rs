@@ -9,6 +9,7 @@
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 pub mod edge;
+pub mod gate;
 pub mod pebble;
 
 use edge::Edge;

@@ -3,7 +3,7 @@ use super::{
     host::no_spaces,
 };
 use crate::{
-    Name, Secret,
+    Name, Rate, Secret,
     document::Node,
     nearest::nearest,
     shape::{
@@ -83,6 +83,12 @@ pub struct Issuer {
     pub ca: Option<PathBuf>,
     /// External account binding (RFC 8555 section 7.3.4).
     pub eab: Option<ExternalAccount>,
+    /// The https URL of a directory where a name that failed is proved first.
+    pub staging: Option<String>,
+    /// The kind of certificate ordered.
+    pub profile: Option<String>,
+    /// Orders placed at most, as a bucket of that many that refills evenly.
+    pub orders: Option<Rate>,
 }
 
 table! {
@@ -153,8 +159,11 @@ impl Shape for IssuerShape {
 
 /// Tables as written, where the model differs.
 mod written {
-    use super::{ExternalAccount, directory, issuer_name};
-    use crate::shape::{defaults, optional, table};
+    use super::{ExternalAccount, directory, issuer_name, no_spaces};
+    use crate::{
+        Rate,
+        shape::{defaults, optional, table, text},
+    };
     use std::path::PathBuf;
 
     table! {
@@ -169,6 +178,17 @@ mod written {
             ca: Option<PathBuf>,
             /// External account binding, for authorities that ask for it.
             eab: Option<ExternalAccount>,
+            /// The https URL of a directory with the same rules and wider limits, where a name
+            /// that has failed is proved before it is ordered here again. Default: none, but for
+            /// `letsencrypt` its staging directory.
+            staging: Option<String> as optional(directory()),
+            /// The kind of certificate, by the name the authority's directory gives it, such as
+            /// `shortlived` (ACME profiles). Default: the authority's own choice.
+            profile: Option<String> as optional(text("a profile's name", no_spaces)),
+            /// Orders placed at most, per account and shared by nodes, as a bucket of that many
+            /// that refills evenly. Default 10 at once and one a second after that; with Let's
+            /// Encrypt 300 in three hours.
+            orders: Option<Rate>,
         }
     }
 
@@ -192,7 +212,17 @@ impl written::Issuer {
             return None;
         }
         let host = || host_of(&directory).to_owned();
-        Some(Issuer { name: self.name.unwrap_or_else(host), directory, ca: self.ca, eab: self.eab })
+        let staging =
+            self.staging.or_else(|| (directory == KNOWN[0].1).then(|| KNOWN[1].1.to_owned()));
+        Some(Issuer {
+            name: self.name.unwrap_or_else(host),
+            directory,
+            ca: self.ca,
+            eab: self.eab,
+            staging,
+            profile: self.profile,
+            orders: self.orders,
+        })
     }
 }
 

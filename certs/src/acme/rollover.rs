@@ -1,0 +1,79 @@
+//! Another key for the account (RFC 8555 section 7.3.5), without a moment at which a crash loses
+//! it: both keys are in the store before the authority is asked, and which one is in force is
+//! asked of the authority whenever both are found.
+
+use super::{
+    account::Registrar,
+    client::WireError,
+    failure::{Failure, Scope},
+    jws::{self, Signer, SigningKey},
+};
+use crate::stored::StoredAccount;
+use base64::prelude::{BASE64_STANDARD as BASE64, Engine};
+use serde_json::json;
+use tidegate_store::Revision;
+
+impl Registrar<'_> {
+    /// Replaces the account's key.
+    pub(super) async fn roll_over(&self) -> Result<(), Failure> {
+        self.account(None).await?;
+        let Some((mut found, revision)) = self.read().await? else {
+            return Err(Failure::new(Scope::Node, "the ACME account is gone from the store"));
+        };
+        let old = found.key.clone();
+        let next = SigningKey::generate()
+            .map_err(|_| Failure::new(Scope::Node, "no key could be made for the ACME account"))?;
+        found.next_key = Some(BASE64.encode(next));
+        self.write(&found, revision).await?;
+        // Settles what lies there now, ours or another process's.
+        self.account(None).await?;
+        match self.read().await? {
+            Some((found, _)) if found.key != old => Ok(()),
+            _ => Err(Failure::new(Scope::Node, "another process keeps changing the ACME account")),
+        }
+    }
+
+    /// Finds out which of two keys is in force, changes to the next one if it is not that, and
+    /// forgets the other.
+    pub(super) async fn settle(
+        &self,
+        mut found: StoredAccount,
+        revision: Revision,
+    ) -> Result<(), Failure> {
+        let Some(next_text) = found.next_key.clone() else { return Ok(()) };
+        let Some(url) = found.url.clone() else {
+            // Never registered: there is nothing to change.
+            found.next_key = None;
+            return self.write(&found, revision).await;
+        };
+        let failed = |error: WireError| Failure::of(&error, None);
+        let (old, next) = (self.key(&found.key)?, self.key(&next_text)?);
+        let directory = self.client.directory().await.map_err(failed)?;
+        let existing = json!({ "onlyReturnExisting": true });
+        let asked =
+            self.client.post(&Signer::Key(&next), &directory.new_account, Some(&existing)).await;
+        match asked {
+            // It was changed, and we did not hear of it.
+            Ok(answer) if answer.location.as_ref() == Some(&url) => {}
+            Ok(_) => {
+                let text = "the next key of the account belongs to another account there";
+                return Err(Failure::new(Scope::Authority, text));
+            }
+            Err(error) if error.kind() == "accountDoesNotExist" => {
+                let change = directory.key_change.as_ref().ok_or_else(|| {
+                    Failure::new(Scope::Authority, "the authority does not change keys")
+                })?;
+                let word = jws::key_change(&next, &old, &url, change)
+                    .map_err(|error| failed(error.into()))?;
+                let signer = Signer::Account { key: &old, url: &url };
+                self.client.post(&signer, change, Some(&word)).await.map_err(failed)?;
+            }
+            Err(error) => return Err(failed(error)),
+        }
+        found.key = next_text;
+        found.next_key = None;
+        self.write(&found, revision).await?;
+        tracing::info!(authority = self.issuer.name, "the ACME account has another key");
+        Ok(())
+    }
+}

@@ -1,0 +1,173 @@
+//! How often an authority is asked: a pace of our own, and what it asked for itself
+//! (`Retry-After` on 429 and 503). Both are in the store, per account: a restart, a change of
+//! the configuration or another node does not begin anew.
+
+use super::failure::{Failure, Scope};
+use crate::{
+    clock::{Clock, rfc3339},
+    stored::{self, StoredThrottle},
+};
+use parking_lot::Mutex;
+use std::{collections::HashMap, sync::Arc, time::Duration};
+use tidegate_config::{Issuer, Rate};
+use tidegate_store::{Committed, Compare, Op, Revision, Store};
+use time::OffsetDateTime;
+
+/// Orders without a rate of their own: as the best known client does it, ten at once and then one
+/// a second.
+const USUAL: Rate = Rate { count: 10, per: Duration::from_secs(10) };
+/// What Let's Encrypt allows an account.
+const LETS_ENCRYPT: Rate = Rate { count: 300, per: Duration::from_secs(3 * 3600) };
+/// Turns to change the record while others do.
+const TURNS: u32 = 8;
+
+/// The records of this process, and where they are kept.
+#[derive(Debug)]
+pub(super) struct Throttles {
+    store: Arc<dyn Store>,
+    clock: Clock,
+    /// For when the store is away: as many as issuers were ever configured.
+    known: Mutex<HashMap<String, StoredThrottle>>,
+}
+
+impl Throttles {
+    pub(super) fn new(store: Arc<dyn Store>, clock: Clock) -> Self {
+        Self { store, clock, known: Mutex::default() }
+    }
+
+    /// Whether the authority wants to be left alone: a failure that says until when.
+    pub(super) async fn held(&self, slug: &str) -> Option<Failure> {
+        let (record, _) = self.read(slug).await;
+        self.hold_of(&record)
+    }
+
+    /// Takes a place for one order, or says when there is one.
+    pub(super) async fn admit(&self, slug: &str, issuer: &Issuer) -> Result<(), Failure> {
+        let rate = issuer.orders.unwrap_or_else(|| usual(&issuer.directory));
+        for _ in 0..TURNS {
+            let (mut record, revision) = self.read(slug).await;
+            if let Some(failure) = self.hold_of(&record) {
+                return Err(failure);
+            }
+            match gcra(record.tat_ms, millis(self.clock.now()), rate) {
+                Ok(tat_ms) => record.tat_ms = tat_ms,
+                Err(wait) => return Err(turn(wait)),
+            }
+            if self.write(slug, &record, revision).await {
+                return Ok(());
+            }
+        }
+        Err(turn(Duration::from_secs(1)))
+    }
+
+    /// Remembers that the authority wants no orders for `wait`.
+    pub(super) async fn hold(&self, slug: &str, wait: Duration) {
+        for _ in 0..TURNS {
+            let (mut record, revision) = self.read(slug).await;
+            let until = crate::clock::after(self.clock.now(), wait).unix_timestamp();
+            record.hold_until = record.hold_until.max(until);
+            if self.write(slug, &record, revision).await {
+                return;
+            }
+        }
+    }
+
+    fn hold_of(&self, record: &StoredThrottle) -> Option<Failure> {
+        let until = OffsetDateTime::from_unix_timestamp(record.hold_until).ok()?;
+        let wait = self.clock.until(until);
+        // Longer than anything that is believed: the clock was set back since.
+        (!wait.is_zero() && wait <= super::http::MAX_RETRY_AFTER).then(|| Failure {
+            text: format!(
+                "it asked to be left alone until {}: wait, nothing is lost",
+                rfc3339(until)
+            ),
+            scope: Scope::Authority,
+            retry_after: Some(wait),
+        })
+    }
+
+    /// The record and, where the store gave it, its revision.
+    async fn read(&self, slug: &str) -> (StoredThrottle, Option<Revision>) {
+        let remembered = || self.known.lock().get(slug).cloned().unwrap_or_default();
+        match self.store.get(&stored::throttle_key(slug)).await {
+            Ok(Some(entry)) => match stored::decode(&entry.value) {
+                Ok(record) => (record, Some(entry.revision)),
+                Err(_) => (remembered(), Some(entry.revision)),
+            },
+            Ok(None) => (remembered(), Some(Revision(0))),
+            Err(_) => (remembered(), None),
+        }
+    }
+
+    /// Says whether it is done; not if another was quicker. Without a store it is remembered.
+    async fn write(&self, slug: &str, record: &StoredThrottle, revision: Option<Revision>) -> bool {
+        let key = stored::throttle_key(slug);
+        if let Some(is) = revision {
+            let compare = Compare::Revision { key: key.clone(), is };
+            let put = Op::Put { key, value: stored::encode(record) };
+            if matches!(self.store.txn(vec![compare], vec![put]).await, Ok(Committed::No)) {
+                return false;
+            }
+        }
+        self.known.lock().insert(slug.to_owned(), record.clone());
+        true
+    }
+}
+
+fn turn(wait: Duration) -> Failure {
+    let text = "other orders come first".to_owned();
+    Failure { text, scope: Scope::Turn, retry_after: Some(wait) }
+}
+
+fn usual(directory: &str) -> Rate {
+    if directory.contains(".letsencrypt.org/") { LETS_ENCRYPT } else { USUAL }
+}
+
+/// The generic cell rate algorithm: a bucket of `rate.count`, refilled evenly. `tat` is the
+/// theoretical arrival time of the next order, in milliseconds; the next one, or how long to wait.
+fn gcra(tat: i64, now: i64, rate: Rate) -> Result<i64, Duration> {
+    let per = i64::try_from(rate.per.as_millis()).unwrap_or(i64::MAX / 4);
+    let interval = (per / i64::from(rate.count)).max(1);
+    let window = interval.saturating_mul(i64::from(rate.count));
+    // Further ahead than it can be: the clock was set back, or the rate was raised.
+    let tat = tat.min(now.saturating_add(window)).max(now);
+    let next = tat.saturating_add(interval);
+    match next.saturating_sub(now).saturating_sub(window) {
+        wait @ 1.. => Err(Duration::from_millis(wait.unsigned_abs())),
+        _ => Ok(next),
+    }
+}
+
+fn millis(at: OffsetDateTime) -> i64 {
+    i64::try_from(at.unix_timestamp_nanos() / 1_000_000).unwrap_or(i64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TEN: Rate = Rate { count: 10, per: Duration::from_secs(10) };
+
+    #[test]
+    fn ten_at_once_and_then_one_a_second() {
+        let mut tat = 0;
+        for _ in 0..10 {
+            tat = gcra(tat, 1_000_000, TEN).unwrap();
+        }
+        assert_eq!(gcra(tat, 1_000_000, TEN), Err(Duration::from_secs(1)));
+        tat = gcra(tat, 1_001_000, TEN).unwrap();
+        assert_eq!(gcra(tat, 1_001_400, TEN), Err(Duration::from_millis(600)));
+        assert!(gcra(tat, 1_011_000, TEN).is_ok());
+    }
+
+    #[test]
+    fn a_clock_that_was_set_back_holds_nothing_up_for_long() {
+        assert_eq!(gcra(i64::MAX, 5_000, TEN), Err(Duration::from_secs(1)));
+    }
+
+    #[test]
+    fn lets_encrypt_has_its_own_rate() {
+        assert_eq!(usual("https://acme-v02.api.letsencrypt.org/directory"), LETS_ENCRYPT);
+        assert_eq!(usual("https://ca.example/dir"), USUAL);
+    }
+}
