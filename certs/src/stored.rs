@@ -4,14 +4,14 @@
 
 use crate::{
     certificate::{BadCertificate, Certificate},
-    clock::rfc3339,
     challenges::ChallengeKind,
+    clock::rfc3339,
     table::Origin,
 };
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use std::fmt;
-use time::OffsetDateTime;
 use tidegate_store::Op;
+use time::OffsetDateTime;
 
 /// The newest form this version reads.
 const FORMAT: u32 = 1;
