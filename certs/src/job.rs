@@ -68,7 +68,9 @@ impl Job {
     async fn end(&self, turn: Turn, lease: Option<&Lease>) {
         match turn {
             Turn::Done => {
-                self.inner.state.lock().attempts.remove(&self.name);
+                let mut state = self.inner.state.lock();
+                state.attempts.remove(&self.name);
+                state.renew.remove(&self.name);
             }
             Turn::Elsewhere => self.wait(self.inner.schedule.contended),
             Turn::Failed(failure) if failure.scope == Scope::Turn => {
@@ -126,9 +128,18 @@ impl Job {
         let Some(entry) = found else { return Ok(false) };
         let Ok((stored, certificate)) = read(&entry) else { return Ok(false) };
         let issued = Issuance::of(&stored);
-        let renewal = self.inner.state.lock().renewals.get(&self.name).cloned();
+        let (renewal, asked) = {
+            let state = self.inner.state.lock();
+            (state.renewals.get(&self.name).cloned(), state.renew.contains(&self.name))
+        };
         let now = self.inner.clock.now();
-        if is_due(&certificate, Some(&issued), &self.acme, renewal.as_ref(), now) {
+        // The one in force is to be replaced, whatever its dates say.
+        let unwanted =
+            self.inner.managed.load().of(Origin::Acme).get(&self.name).is_some_and(|held| {
+                held.certificate.serial == certificate.serial
+                    && (asked || held.standing().is_revoked)
+            });
+        if unwanted || is_due(&certificate, Some(&issued), &self.acme, renewal.as_ref(), now) {
             return Ok(false);
         }
         self.adopt(Held::stored(certificate, entry.revision), issued);

@@ -191,6 +191,13 @@ impl Certs {
         import::import(&self.inner, chain, key).await
     }
 
+    /// Orders a certificate for `name` anew, now: without waiting for its time, or for the next
+    /// attempt after a failure. What is held is served until then. It is in the queue when this
+    /// returns; [`Certs::list`] tells what becomes of it.
+    pub fn renew(&self, name: &str) -> Result<(), CertsError> {
+        verbs::renew(&self.inner, name)
+    }
+
     /// Gives the account at the issuer `name` of `[acme]` another key (RFC 8555 section 7.3.5); a
     /// crash at any moment loses neither. Refused while orders are under way: what proves them is
     /// made of the key.

@@ -30,6 +30,8 @@ pub(crate) struct State {
     pub(crate) renewals: BTreeMap<String, StoredRenewal>,
     /// Names whose authority is being asked about that.
     pub(crate) asking: BTreeSet<String>,
+    /// Names that an operator wants ordered anew.
+    pub(crate) renew: BTreeSet<String>,
     /// Names being ordered by this process.
     pub(crate) ordering: BTreeSet<String>,
     /// Certificates that are served but not in the store yet.

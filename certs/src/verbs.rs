@@ -11,6 +11,21 @@ use std::sync::Arc;
 use tidegate_config::{Acme, Issuer};
 use tidegate_store::Op;
 
+/// See [`crate::Certs::renew`].
+pub(crate) fn renew(inner: &Inner, name: &str) -> Result<(), CertsError> {
+    let mut state = inner.state.lock();
+    if !state.wanted_from(Origin::Acme).any(|wanted| wanted == name) {
+        let what = "is not a name that a listener has by ACME".to_owned();
+        return Err(CertsError::Name { name: name.to_owned(), what });
+    }
+    state.attempts.remove(name);
+    state.renew.insert(name.to_owned());
+    drop(state);
+    tracing::info!(name, "a certificate is ordered anew, as asked");
+    inner.wake.notify_one();
+    Ok(())
+}
+
 /// See [`crate::Certs::roll_account_over`].
 pub(crate) async fn roll_account_over(inner: &Inner, issuer: &str) -> Result<(), CertsError> {
     if !inner.state.lock().ordering.is_empty() {

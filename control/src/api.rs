@@ -51,11 +51,13 @@ pub(crate) fn control(plane: Arc<Plane>) -> Router {
             put(services::set_weights).delete(services::reset_weights),
         )
         .route("/v1/upstreams/{upstream}/endpoints/{address}", put(upstreams::set_endpoint))
+        .route("/v1/certificates/{verb}", post(certificates::act))
         .route_layer(middleware::from_fn_with_state(Role::Deployer, auth::require));
     let admin = Router::new()
         .route("/v1/tokens", get(tokens::list).post(tokens::create))
         .route("/v1/tokens/{id}", delete(tokens::revoke))
         .route("/v1/certificates", post(certificates::import))
+        .route("/v1/issuers/{verb}", post(certificates::act_on_issuer))
         .route_layer(middleware::from_fn_with_state(Role::Admin, auth::require));
     let open = Router::new()
         .route(probes::LIVEZ, get(probes::livez))

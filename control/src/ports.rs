@@ -3,7 +3,9 @@
 
 use serde::Serialize;
 use std::{net::SocketAddr, sync::Arc};
-use tidegate_certs::{CertificateStatus, Certs, ImportError, Imported};
+use tidegate_certs::{
+    CertificateStatus, Certs, CertsError, ImportError, Imported, RevocationReason,
+};
 use tidegate_config::{Config, Name};
 use tidegate_release::RuntimeState;
 
@@ -43,6 +45,15 @@ pub trait Certificates: Send + Sync + 'static {
     /// The internal CA's root, for clients that are to trust local names: PEM.
     fn root_pem(&self) -> String;
 
+    /// Has a certificate ordered anew, now.
+    fn renew(&self, name: &str) -> Result<(), CertsError>;
+
+    /// Revokes a certificate, and has another ordered.
+    async fn revoke(&self, name: &str, reason: RevocationReason) -> Result<(), CertsError>;
+
+    /// Gives the account at an issuer another key.
+    async fn roll_account_over(&self, issuer: &str) -> Result<(), CertsError>;
+
     /// Takes a certificate with its key, both in PEM.
     async fn import(&self, chain: &str, key: &str) -> Result<Imported, ImportError>;
 }
@@ -55,6 +66,18 @@ impl Certificates for Certs {
 
     fn root_pem(&self) -> String {
         Certs::root_pem(self)
+    }
+
+    fn renew(&self, name: &str) -> Result<(), CertsError> {
+        Certs::renew(self, name)
+    }
+
+    async fn revoke(&self, name: &str, reason: RevocationReason) -> Result<(), CertsError> {
+        Certs::revoke(self, name, reason).await
+    }
+
+    async fn roll_account_over(&self, issuer: &str) -> Result<(), CertsError> {
+        Certs::roll_account_over(self, issuer).await
     }
 
     async fn import(&self, chain: &str, key: &str) -> Result<Imported, ImportError> {

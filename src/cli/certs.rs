@@ -14,7 +14,7 @@ use std::{
     fmt,
     path::{Path, PathBuf},
 };
-use tidegate_control::client::Call;
+use tidegate_control::client::{Call, escape};
 use tidegate_store::Sqlite;
 
 #[derive(Deserialize)]
@@ -46,6 +46,25 @@ pub(crate) struct Certs {
 pub(crate) enum Command {
     /// Print the internal CA's root as PEM, and on stderr how machines come to trust it
     Trust,
+    /// Order a certificate anew now, or again after failures
+    Renew {
+        /// The name, as `tidegate certs` shows it
+        name: String,
+    },
+    /// Revoke a certificate at the authority that issued it, and order another
+    Revoke {
+        /// The name, as `tidegate certs` shows it
+        name: String,
+        /// `unspecified`, `key_compromise`, `affiliation_changed`, `superseded` or
+        /// `cessation_of_operation`
+        #[arg(long, default_value = "unspecified")]
+        reason: String,
+    },
+    /// Give the ACME account at an issuer another key
+    Rollover {
+        /// The issuer, as `[acme] issuers` names it
+        issuer: String,
+    },
     /// Serve a certificate that somebody else obtained, until ACME renews it
     Import {
         /// The chain, the leaf first, in PEM
@@ -69,9 +88,35 @@ pub(super) async fn execute(remote: &Remote, certs: &Certs) -> Result<String, Fa
     match &certs.command {
         None => show(remote).await,
         Some(Command::Trust) => trust(remote).await,
+        Some(Command::Renew { name }) => {
+            act(remote, &format!("/v1/certificates/{}:renew", escape(name)), json!({})).await
+        }
+        Some(Command::Revoke { name, reason }) => {
+            let path = format!("/v1/certificates/{}:revoke", escape(name));
+            act(remote, &path, json!({ "reason": reason })).await
+        }
+        Some(Command::Rollover { issuer }) => {
+            act(remote, &format!("/v1/issuers/{}:rollover", escape(issuer)), json!({})).await
+        }
         Some(Command::Import { chain, key }) => import(remote, chain, key).await,
         Some(Command::Export { config, directory }) => export(config, directory).await,
     }
+}
+
+#[derive(Deserialize)]
+struct Done {
+    name: String,
+    done: String,
+}
+
+async fn act(remote: &Remote, path: &str, body: serde_json::Value) -> Result<String, Failure> {
+    let call = Call::new(http::Method::POST, path).body(body);
+    let answer = remote.client()?.call::<serde_json::Value>(call).await?;
+    if remote.json {
+        return verbs::json(&answer.content);
+    }
+    let Done { name, done } = verbs::view(answer.content)?;
+    Ok(format!("{name}: {done}\n"))
 }
 
 #[derive(Deserialize)]

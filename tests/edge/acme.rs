@@ -278,3 +278,51 @@ async fn killed_after_each_step_of_an_order_the_next_start_finishes_it() {
     let steps = STEPS.into_iter().filter(|step| *step != Step::Challenge).collect::<Vec<_>>();
     killed_at_each_step(|| Act::After, &steps).await;
 }
+
+#[tokio::test]
+async fn a_certificate_is_renewed_and_revoked_and_the_account_gets_another_key_when_told() {
+    let site = Site::new().await;
+    let pebble = Pebble::start(site.settings());
+    let root = pebble.root().await;
+    let edge = Edge::start(&site.config(&pebble.table(&["http-01"]))).await;
+    let mut shown = certificate(site.https(), &root).await;
+    let verbs: [&[&str]; 3] = [
+        &["certs", "renew", NAME],
+        &["certs", "revoke", NAME, "--reason", "superseded"],
+        // With the new account key.
+        &["certs", "renew", NAME],
+    ];
+    for (turn, verb) in verbs.into_iter().enumerate() {
+        if turn == 2 {
+            // The order may not be done when its certificate is shown.
+            eventually("another account key", || async {
+                let rolled = edge.cli(&["certs", "rollover", "pebble"]).await;
+                let busy = rolled.stderr.contains("orders are under way");
+                assert!(busy || rolled.code == 0, "{rolled:?}");
+                (!busy).then_some(())
+            })
+            .await;
+        }
+        let output = edge.cli(verb).await;
+        assert_eq!(output.code, 0, "{output:?}");
+        shown = eventually("another certificate", || async {
+            let now = certificate(site.https(), &root).await;
+            (now != shown).then_some(now)
+        })
+        .await;
+        eventually("no order under way", || async {
+            let told = edge.api().json("/v1/certificates").await;
+            (told["certificates"][0]["last_error"].is_null()).then_some(())
+        })
+        .await;
+    }
+    for (verb, words) in [
+        (&["certs", "renew", "nobody.example.com"][..], "nobody.example.com"),
+        (&["certs", "revoke", "nobody.example.com"], "nobody.example.com"),
+        (&["certs", "rollover", "nobody"], "nobody"),
+        (&["certs", "revoke", NAME, "--reason", "boredom"], "superseded"),
+    ] {
+        let output = edge.cli(verb).await;
+        assert!(output.code != 0 && output.stderr.contains(words), "{output:?}");
+    }
+}

@@ -9,14 +9,17 @@ use super::{
 };
 use base64::prelude::{BASE64_URL_SAFE_NO_PAD as BASE64, Engine};
 use rustls_pki_types::{PrivateKeyDer, pem::PemObject};
+use serde::Deserialize;
 use serde_json::json;
 use tidegate_config::{Acme, Issuer};
 
 /// Why a certificate is revoked (RFC 5280 section 5.3.1), as far as authorities take it from
 /// subscribers.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum RevocationReason {
     /// None is given.
+    #[default]
     Unspecified = 0,
     /// Somebody else has the key, or had it.
     KeyCompromise = 1,

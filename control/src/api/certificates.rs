@@ -1,9 +1,13 @@
 //! `GET /v1/certificates`: what is held, until when, and what went wrong last; and
 //! `GET /v1/certificates/root`: the internal CA's root, for clients to trust;
-//! `POST /v1/certificates`: takes one that somebody else obtained.
+//! `POST /v1/certificates`: takes one that somebody else obtained;
+//! `POST /v1/certificates/NAME:renew`, `NAME:revoke` and `/v1/issuers/NAME:rollover`.
 
-use super::{Caller, Problem, params::Body};
-use crate::plane::Plane;
+use super::{
+    Caller, Problem,
+    params::{Body, Segments},
+};
+use crate::{plane::Plane, role::Role};
 use axum::{
     Extension, Json,
     extract::State,
@@ -13,7 +17,7 @@ use axum::{
 use http::StatusCode;
 use serde::{Deserialize, Serialize};
 use std::{fmt, sync::Arc};
-use tidegate_certs::{CertificateStatus, ImportError, Imported};
+use tidegate_certs::{CertificateStatus, CertsError, ImportError, Imported, RevocationReason};
 
 #[derive(Serialize)]
 pub(crate) struct Certificates {
@@ -57,4 +61,69 @@ pub(crate) async fn import(
     })?;
     tracing::info!(caller = %caller.name, names = ?imported.names, "a certificate was imported");
     Ok((StatusCode::CREATED, Json(imported)))
+}
+
+/// What a verb is told.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Told {
+    /// Of a revocation.
+    reason: RevocationReason,
+}
+
+#[derive(Serialize)]
+pub(crate) struct Done {
+    /// The certificate's name, or the issuer's.
+    name: String,
+    /// What was done.
+    done: &'static str,
+}
+
+/// `renew` and `revoke`. Names hold no `:`; what stands behind the last one is the verb.
+pub(crate) async fn act(
+    State(plane): State<Arc<Plane>>,
+    Extension(caller): Extension<Caller>,
+    Segments(segment): Segments<String>,
+    told: Result<Body<Told>, Problem>,
+) -> Result<(StatusCode, Json<Done>), Problem> {
+    let (name, verb) = segment.rsplit_once(':').unwrap_or((&segment, ""));
+    let (status, done) = match verb {
+        "renew" => {
+            plane.certificates.renew(name).map_err(problem)?;
+            (StatusCode::ACCEPTED, "queued")
+        }
+        "revoke" if caller.role < Role::Admin => {
+            return Err(Problem::forbidden("revoking needs the role `admin`"));
+        }
+        "revoke" => {
+            let Body(told) = told?;
+            plane.certificates.revoke(name, told.reason).await.map_err(problem)?;
+            (StatusCode::OK, "revoked")
+        }
+        _ => return Err(Problem::not_found("certificates know `:renew` and `:revoke`")),
+    };
+    tracing::info!(caller = %caller.name, name, verb, "a certificate was acted on");
+    Ok((status, Json(Done { name: name.to_owned(), done })))
+}
+
+/// `rollover`: another key for our account there.
+pub(crate) async fn act_on_issuer(
+    State(plane): State<Arc<Plane>>,
+    Extension(caller): Extension<Caller>,
+    Segments(segment): Segments<String>,
+) -> Result<Json<Done>, Problem> {
+    let Some(name) = segment.strip_suffix(":rollover") else {
+        return Err(Problem::not_found("issuers know `:rollover`"));
+    };
+    plane.certificates.roll_account_over(name).await.map_err(problem)?;
+    tracing::info!(caller = %caller.name, name, "the account key was rolled over");
+    Ok(Json(Done { name: name.to_owned(), done: "rolled over" }))
+}
+
+fn problem(error: CertsError) -> Problem {
+    match error {
+        CertsError::Name { .. } => Problem::not_found(error.to_string()),
+        CertsError::Store(_) => Problem::store_unavailable(error.to_string()),
+        other => Problem::authority_failed(other.to_string()),
+    }
 }

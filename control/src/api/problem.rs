@@ -110,6 +110,8 @@ impl Problem {
         overloaded = SERVICE_UNAVAILABLE, "Too many requests at once";
         /// The answer took too long; a write goes on nevertheless.
         timeout = SERVICE_UNAVAILABLE, "The answer takes too long";
+        /// A certificate authority did not do what it was asked.
+        authority_failed = BAD_GATEWAY, "The certificate authority failed";
         /// The store did not take a change that has to be durable.
         store_unavailable = SERVICE_UNAVAILABLE, "The store is not available";
         /// Our fault.

@@ -13,7 +13,7 @@ use std::{
     time::Duration,
 };
 use tempfile::TempDir;
-use tidegate_certs::{CertificateStatus, ImportError, Imported};
+use tidegate_certs::{CertificateStatus, CertsError, ImportError, Imported, RevocationReason};
 use tidegate_config::{Config, Name};
 use tidegate_control::{
     Document, Fault, Files, Plane, Setup, Socket, Source, ports::*, serve, unix,
@@ -163,6 +163,13 @@ impl Edge for Recorder {
 
 struct NoCertificates;
 
+fn known(name: &str) -> Result<(), CertsError> {
+    match name {
+        "shop" => Ok(()),
+        other => Err(CertsError::Name { name: other.into(), what: "is not one".into() }),
+    }
+}
+
 #[async_trait::async_trait]
 impl Certificates for NoCertificates {
     fn list(&self) -> Vec<CertificateStatus> {
@@ -171,6 +178,18 @@ impl Certificates for NoCertificates {
 
     fn root_pem(&self) -> String {
         String::new()
+    }
+
+    fn renew(&self, name: &str) -> Result<(), CertsError> {
+        known(name)
+    }
+
+    async fn revoke(&self, name: &str, _: RevocationReason) -> Result<(), CertsError> {
+        known(name)
+    }
+
+    async fn roll_account_over(&self, issuer: &str) -> Result<(), CertsError> {
+        known(issuer)
     }
 
     async fn import(&self, chain: &str, _: &str) -> Result<Imported, ImportError> {
