@@ -93,6 +93,11 @@ impl ClientAuth {
         &self.document.forward
     }
 
+    /// What makes it accept others than another: the settings, and a digest of the files.
+    pub(crate) fn content(&self) -> (&Document, &[u8; 32]) {
+        (&self.document, &self.digest)
+    }
+
     /// Whether a client without certificate is refused.
     pub(crate) fn is_required(&self) -> bool {
         self.document.mode == ClientAuthMode::Require

@@ -9,6 +9,7 @@ use crate::{
     prepare::settings_digest,
     stored::{self, certificate_key, renewal_key},
     table::Origin,
+    tickets,
 };
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use tidegate_store::Op;
@@ -30,7 +31,9 @@ pub(crate) async fn drive(inner: &Arc<Inner>, mut leader: watch::Receiver<bool>)
         let leads = *leader.borrow_and_update();
         if leads {
             renew_intermediate(inner).await;
+            tickets::publish(inner).await;
         }
+        inner.tickets.turn();
         renew_internal(inner);
         if leads {
             save(inner).await;
@@ -232,7 +235,7 @@ fn start_orders(inner: &Arc<Inner>, orders: &mut JoinSet<()>) {
     }
 }
 
-/// Puts the ends of everything served into the metrics.
+/// Puts the ends of everything served, and how many secrets there are, into the metrics.
 pub(crate) fn show(inner: &Inner) {
     let mut held = BTreeMap::new();
     let state = inner.state.lock();
@@ -251,4 +254,5 @@ pub(crate) fn show(inner: &Inner) {
     }
     drop(state);
     inner.metrics.show(held);
+    inner.metrics.show_ticket_keys(inner.tickets.counts());
 }

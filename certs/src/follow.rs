@@ -1,4 +1,5 @@
-//! What other processes store is put in force here too: renewed certificates, open challenges.
+//! What other processes store is put in force here too: renewed certificates, open challenges,
+//! secrets of session tickets.
 
 use crate::{
     Inner,
@@ -9,6 +10,7 @@ use crate::{
     state::Issuance,
     stored::{self, StoredCertificate, parse_certificate_key},
     table::Origin,
+    tickets,
 };
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use tidegate_store::{Change, Entry, StoreError, Watch};
@@ -22,7 +24,10 @@ const PAUSE: Duration = Duration::from_secs(1);
 pub(crate) async fn follow(inner: &Arc<Inner>) {
     let certificates = follow_prefix(inner, stored::CERTS, certificates);
     let challenges = follow_prefix(inner, stored::CHALLENGES, challenges);
-    tokio::join!(certificates, challenges);
+    let tickets = follow_prefix(inner, tickets::PREFIX, |inner, changes| {
+        tickets::follow(&inner.tickets, changes);
+    });
+    tokio::join!(certificates, challenges, tickets);
 }
 
 async fn follow_prefix(inner: &Inner, prefix: &str, apply: fn(&Inner, Vec<Change>)) {

@@ -43,6 +43,7 @@ mod state;
 mod status;
 mod stored;
 mod table;
+mod tickets;
 mod verbs;
 mod wanted;
 
@@ -69,6 +70,7 @@ use parking_lot::Mutex;
 use state::State;
 use std::{fmt, sync::Arc};
 use table::Managed;
+use tickets::Ring;
 use tidegate_config::Config;
 use tidegate_store::Store;
 use tokio::sync::{Notify, watch};
@@ -121,6 +123,7 @@ struct Inner {
     internal: ArcSwap<InternalCa>,
     managed: Arc<Managed>,
     challenges: Arc<Challenges>,
+    tickets: Arc<Ring>,
     orders: Orders,
     state: Mutex<State>,
     /// What opening had to put right.

@@ -15,6 +15,8 @@ pub(crate) struct Metrics {
     errors: IntCounterVec,
     /// `tidegate_ocsp_answers_total{outcome}`
     stapled: IntCounterVec,
+    /// `tidegate_tls_ticket_keys{source}`
+    ticket_keys: IntGaugeVec,
 }
 
 /// What came of asking an OCSP responder.
@@ -72,11 +74,19 @@ impl Metrics {
                 ),
                 &["outcome"],
             )?,
+            ticket_keys: IntGaugeVec::new(
+                Opts::new(
+                    "tidegate_tls_ticket_keys",
+                    "Secrets that session tickets are made with, by where they come from",
+                ),
+                &["source"],
+            )?,
         };
         registry.register(Box::new(metrics.expiry.clone()))?;
         registry.register(Box::new(metrics.orders.clone()))?;
         registry.register(Box::new(metrics.errors.clone()))?;
         registry.register(Box::new(metrics.stapled.clone()))?;
+        registry.register(Box::new(metrics.ticket_keys.clone()))?;
         for outcome in [Stapled::Good, Stapled::Revoked, Stapled::Failed] {
             metrics.stapled.with_label_values(&[outcome.word()]);
         }
@@ -97,6 +107,14 @@ impl Metrics {
             self.expiry.with_label_values(&[name.as_str(), source]).set(*ends);
         }
         *shown = held.into_keys().collect();
+    }
+
+    /// Secrets of session tickets: those from the store, and this process's own.
+    pub(crate) fn show_ticket_keys(&self, (shared, local): (usize, usize)) {
+        for (source, count) in [("shared", shared), ("local", local)] {
+            let count = i64::try_from(count).unwrap_or(i64::MAX);
+            self.ticket_keys.with_label_values(&[source]).set(count);
+        }
     }
 
     pub(crate) fn ordered(&self, issuer: &str, outcome: &'static str) {

@@ -13,6 +13,7 @@ use crate::{
     state::{Attempt, Issuance, State},
     stored::{self, StoredAccount, StoredCertificate, StoredRenewal, StoredRetry, Unreadable},
     table::{Managed, Origin},
+    tickets::{self, Ring, StoredSecret},
 };
 use arc_swap::ArcSwap;
 use parking_lot::Mutex;
@@ -54,6 +55,12 @@ pub(crate) async fn open(options: Options) -> Result<Inner, CertsError> {
             tracing::warn!(cause, "a stored challenge cannot be answered");
         }
     }
+    let secrets = loader.all::<StoredSecret>(tickets::PREFIX).await?;
+    let secrets = secrets.iter().filter_map(|(key, stored)| {
+        // The leader replaces one that is none.
+        Some((tickets::parse_key(key)?, stored.read()?))
+    });
+    let tickets = Arc::new(Ring::new(clock.clone(), secrets));
     let notices = loader.notices;
     let orders = Orders::new(
         Arc::clone(&store),
@@ -71,6 +78,7 @@ pub(crate) async fn open(options: Options) -> Result<Inner, CertsError> {
         internal: ArcSwap::from_pointee(internal),
         managed,
         challenges,
+        tickets,
         orders,
         state: Mutex::new(state),
         notices,

@@ -4,6 +4,7 @@ use crate::{
     client_auth::ClientAuth,
     names::parent,
     policy::{Policy, Terms},
+    tickets::Ring,
 };
 use std::{
     collections::{BTreeMap, HashMap},
@@ -21,11 +22,12 @@ pub(crate) struct Policies {
 }
 
 impl Policies {
-    /// Goes on with policies of `old`, and so with their tickets, where nothing of them differs.
+    /// Goes on with policies of `old` where nothing of them differs.
     pub(crate) fn build(
         listener: &Listener,
         tls: &Tls,
         auths: &BTreeMap<Name, Arc<ClientAuth>>,
+        tickets: &Arc<Ring>,
         old: Option<&Self>,
     ) -> Result<Self, rustls::Error> {
         let mut made: Vec<Arc<Policy>> = old.into_iter().flat_map(Self::all).cloned().collect();
@@ -40,7 +42,7 @@ impl Policies {
             if let Some(same) = made.iter().find(|made| made.terms == terms) {
                 return Ok(Arc::clone(same));
             }
-            let policy = Arc::new(Policy::new(terms)?);
+            let policy = Arc::new(Policy::new(terms, tickets)?);
             made.push(Arc::clone(&policy));
             Ok(policy)
         };
@@ -101,6 +103,7 @@ impl Policies {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::clock::Clock;
 
     #[test]
     fn the_exact_name_counts_before_the_longer_pattern_before_the_shorter() {
@@ -118,8 +121,9 @@ mod tests {
         let config = tidegate_config::parse(text, "test.toml").unwrap().config;
         let listener = config.listeners.values().next().unwrap();
         let tls = listener.tls.as_ref().unwrap();
+        let (auths, tickets) = (BTreeMap::new(), Arc::new(Ring::new(Clock::default(), [])));
         let build =
-            |old: Option<&Policies>| Policies::build(listener, tls, &BTreeMap::new(), old).unwrap();
+            |old: Option<&Policies>| Policies::build(listener, tls, &auths, &tickets, old).unwrap();
         let policies = build(None);
         let modern = |host| !Arc::ptr_eq(policies.find(host), &policies.listener);
         for host in ["example.com", "same.test", "a.b.example.com", "y.x.b.example.com"] {

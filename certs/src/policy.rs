@@ -1,7 +1,10 @@
 //! How a listener speaks TLS: versions, cipher suites, key exchange, protocols and session
 //! tickets, apart from which certificate it shows.
 
-use crate::client_auth::ClientAuth;
+use crate::{
+    client_auth::ClientAuth,
+    tickets::{Ring, Tickets},
+};
 use arc_swap::ArcSwap;
 use rustls::{
     NoKeyLog, ServerConfig, SupportedCipherSuite,
@@ -13,6 +16,7 @@ use rustls::{
     sign::CertifiedKey,
     version::{TLS12, TLS13},
 };
+use sha2::{Digest, Sha256};
 use std::sync::{Arc, LazyLock};
 use tidegate_config::{Protocols, TlsPolicy, TlsVersion};
 
@@ -74,9 +78,19 @@ impl PartialEq for Terms {
     }
 }
 
-/// One way to speak TLS. Tickets are sealed under its own rotating key (6 h, valid 12 h), so that
-/// none is good under another policy, nor under other authorities or revocation lists for clients;
-/// it lives as long as its terms stay the same, also through reloads.
+impl Terms {
+    /// Tells the terms from any others, in this process and in others.
+    fn digest(&self) -> [u8; 32] {
+        let Self { policy, min_version, protocols, auth } = self;
+        // Text in it is quoted, so that no two terms look the same.
+        let auth = auth.as_ref().map(|auth| auth.content());
+        Sha256::digest(format!("{policy:?} {min_version:?} {protocols:?} {auth:?}")).into()
+    }
+}
+
+/// One way to speak TLS. Tickets are sealed under keys derived from its terms, so that none is good
+/// under another policy, nor under other authorities or revocation lists for clients; it lives as
+/// long as its terms stay the same, also through reloads.
 #[derive(Debug)]
 pub(crate) struct Policy {
     pub(crate) terms: Terms,
@@ -84,7 +98,7 @@ pub(crate) struct Policy {
 }
 
 impl Policy {
-    pub(crate) fn new(terms: Terms) -> Result<Self, rustls::Error> {
+    pub(crate) fn new(terms: Terms, tickets: &Arc<Ring>) -> Result<Self, rustls::Error> {
         let versions = match (terms.policy, terms.min_version) {
             (TlsPolicy::Intermediate, TlsVersion::Tls12) => &[&TLS13, &TLS12][..],
             (TlsPolicy::Modern, _) | (_, TlsVersion::Tls13) => &[&TLS13][..],
@@ -102,7 +116,7 @@ impl Policy {
             alpn.into_iter().filter(|(on, _)| *on).map(|(_, name)| name.to_vec()).collect();
         template.ignore_client_order = true;
         template.session_storage = Arc::new(NoServerSessionStorage {});
-        template.ticketer = aws_lc_rs::Ticketer::new()?;
+        template.ticketer = Arc::new(Tickets::new(Arc::clone(tickets), terms.digest()));
         template.key_log = Arc::new(NoKeyLog);
         template.max_early_data_size = 0; // replays would reach upstreams
         Ok(Self { terms, template })

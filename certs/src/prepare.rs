@@ -175,7 +175,7 @@ fn load_client_auth(
 }
 
 /// The listener that serves now, if it was made for the same settings; else a new one, which
-/// goes on with the old one's policies (and tickets) where those are the same.
+/// goes on with the old one's policies where those are the same.
 fn build(
     inner: &Inner,
     (name, listener, tls): (&Name, &Listener, &Tls),
@@ -184,8 +184,10 @@ fn build(
 ) -> Result<Arc<ListenerTls>, CertsError> {
     let serving = inner.state.lock().listeners.get(name).cloned();
     let old = serving.as_ref().map(|serving| &serving.policies);
-    let policies = Policies::build(listener, tls, client_auth, old).map_err(|error| {
-        CertsError::Listener { listener: name.clone(), cause: error.to_string() }
+    let policies = Policies::build(listener, tls, client_auth, &inner.tickets, old);
+    let policies = policies.map_err(|error| CertsError::Listener {
+        listener: name.clone(),
+        cause: error.to_string(),
     })?;
     if let Some(serving) = serving.as_ref().filter(|old| old.is_for(tls, &policies)) {
         return Ok(Arc::clone(serving));

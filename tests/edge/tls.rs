@@ -118,3 +118,43 @@ async fn sessions_are_resumed_but_not_under_another_policy() {
     let elsewhere = s_client(modern, "app.test", &["-sess_in", &session], GET).await;
     assert!(elsewhere.stdout.contains("\nNew, TLSv1.3"), "{}", elsewhere.stdout);
 }
+
+#[tokio::test]
+async fn sessions_are_resumed_after_a_crash_and_after_an_upgrade() {
+    let ca = Ca::new();
+    let origin = Origin::start("v1").await;
+    let listeners = [("https", ""), ("modern", ", policy = \"modern\"")];
+    let mut edge = edge(&ca, &origin, &listeners).await;
+    // Of this period and the next. Until they are there its own serves, which ends with it.
+    edge.api().counted("tidegate_tls_ticket_keys", &["source=\"shared\""], 2.0).await;
+    let sessions = ["-tls1_2", "-tls1_3"]
+        .map(|version| (version, edge.dir.path(version).display().to_string()));
+    for (version, session) in &sessions {
+        let said = ask(edge.address("https").await, &[version, "-sess_out", session]).await;
+        assert!(said.contains("\nNew, TLSv1.") && said.contains("200 OK"), "{said}");
+    }
+    edge.kill().await;
+    edge = edge.restart().await;
+    assert_resumed(&edge, &sessions).await;
+    let mut old = edge.upgrade().await;
+    assert_resumed(&edge, &sessions).await;
+    assert!(old.wait_exit().await.success());
+    assert_resumed(&edge, &sessions).await;
+}
+
+/// Both sessions are good at `https`, and nothing under another policy.
+async fn assert_resumed(edge: &Edge, sessions: &[(&str, String)]) {
+    let (address, modern) = (edge.address("https").await, edge.address("modern").await);
+    for (version, session) in sessions {
+        let said = ask(address, &[version, "-sess_in", session]).await;
+        assert!(said.contains("\nReused, TLSv1.") && said.contains("200 OK"), "{said}");
+        if *version == "-tls1_3" {
+            let said = ask(modern, &["-sess_in", session]).await;
+            assert!(said.contains("\nNew, TLSv1.3") && said.contains("200 OK"), "{said}");
+        }
+    }
+}
+
+async fn ask(address: SocketAddr, arguments: &[&str]) -> String {
+    s_client(address, "app.test", arguments, GET).await.stdout
+}
