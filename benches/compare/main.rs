@@ -5,27 +5,31 @@
 //! interleaved and the order rotates, because single runs scatter by a tenth and more here;
 //! ratios are taken within a round and their median over the rounds is what counts.
 //!
-//! `-- --only nginx,haproxy` leaves one out, `--rounds 2 --seconds 2` is a quick look. Nothing in
-//! the output names the machine.
+//! `-- --only nginx,haproxy` leaves one out, `--rounds 2 --seconds 2` is a quick look, and
+//! `-- handshakes` runs one part alone. Nothing in the output names the machine.
 #![expect(unreachable_pub, reason = "a bench has no outside")]
 #![expect(clippy::unwrap_used, reason = "a bench that cannot go on panics")]
 
 mod cost;
+mod handshake;
 mod idle;
 mod load;
 mod origin;
 mod peer;
 mod stats;
 
-use clap::Parser;
+use clap::{Parser, ValueEnum};
 use load::{Protocol, Sample};
 use peer::{Kind, Material, Peer};
 use rustix::thread::{CpuSet, sched_setaffinity};
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
 /// Compares Tidegate with nginx and haproxy.
 #[derive(Parser)]
 struct Options {
+    /// Parts to run.
+    #[arg(default_values = ["requests", "handshakes", "idle"])]
+    parts: Vec<Part>,
     /// Peers to run, the first one being what others are compared with.
     #[arg(long, value_delimiter = ',', default_value = "nginx,haproxy,tidegate")]
     only: Vec<Kind>,
@@ -44,9 +48,20 @@ struct Options {
     /// Idle TLS connections opened to measure what one costs; 0 leaves it out.
     #[arg(long, default_value_t = 2_000)]
     idle: usize,
+    /// Milliseconds of handshakes with each peer, per round and kind of handshake.
+    #[arg(long, env = "TIDEGATE_HANDSHAKE_MILLIS", default_value_t = 1_000)]
+    handshake_millis: u64,
     /// Given by `cargo bench`.
     #[arg(long, hide = true)]
     bench: bool,
+}
+
+/// What is compared.
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Part {
+    Requests,
+    Handshakes,
+    Idle,
 }
 
 /// The core of the proxies, and that of everything else.
@@ -67,9 +82,15 @@ fn main() {
     sched_setaffinity(None, &cores).unwrap();
 
     let material = Material::new(origin::start());
-    let results = measure(&options, &material);
-    print(&options, &results);
-    if options.idle > 0 {
+    let wanted = |part| options.parts.contains(&part);
+    if wanted(Part::Requests) {
+        print(&options, &measure(&options, &material));
+    }
+    if wanted(Part::Handshakes) {
+        let limit = Duration::from_millis(options.handshake_millis);
+        handshake::print(&options.only, &material, options.rounds, limit);
+    }
+    if wanted(Part::Idle) && options.idle > 0 {
         idle::print(&options.only, &material, options.idle);
     }
 }
