@@ -87,6 +87,14 @@ async fn a_faulty_file_changes_nothing_and_every_fault_is_told() {
 
     std::fs::write(edge.dir.path("edge.toml"), b"[listeners.http\n\xff\xfe").unwrap();
     assert!(edge.api().reload().await.status.is_client_error());
+    // Empty, as a file is for a moment that is written in place.
+    std::fs::write(edge.dir.path("edge.toml"), b"").unwrap();
+    let reply = edge.api().reload().await;
+    assert!(
+        reply.status.is_client_error() && reply.text().contains("no listener"),
+        "{}",
+        reply.text()
+    );
     std::fs::remove_file(edge.dir.path("edge.toml")).unwrap();
     assert!(!edge.api().reload().await.status.is_success());
     assert_eq!(get(http, "/").await.text(), "good");

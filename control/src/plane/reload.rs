@@ -111,6 +111,7 @@ impl Plane {
         if document.digest() == view.revision.digest {
             return Ok(Reloaded::Unchanged { revision: view.revision.clone() });
         }
+        refuse_emptied(&view, &document.config)?;
         let (state, stranded) = view.records.state(&document.config);
         refuse_newly_stranded(&view, &stranded)?;
         self.edge
@@ -143,6 +144,17 @@ impl Plane {
             .unwrap_or_else(|error| Err(vec![Fault::new(format!("loading panicked: {error}"))]))
             .map_err(failed)
     }
+}
+
+/// A file that is written in place is empty for a moment, and an empty document is a valid one
+/// that serves nobody.
+fn refuse_emptied(view: &View, config: &tidegate_config::Config) -> Result<(), ReloadFailed> {
+    if !config.listeners.is_empty() || view.document.config.listeners.is_empty() {
+        return Ok(());
+    }
+    let what = "the document has no listener any more: is a file of it just being written? End the \
+                process to stop serving";
+    Err(failed(vec![Fault::new(what.to_owned())]))
 }
 
 /// A document that takes every weighted version away from a service whose weights the API owns
