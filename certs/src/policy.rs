@@ -171,3 +171,54 @@ impl ResolvesServerCert for Nothing {
         None
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tickets::Ring;
+    use rcgen::{CertificateParams, KeyPair};
+    use std::path::Path;
+
+    fn auth(ca: &Path, more: &str) -> Option<Arc<ClientAuth>> {
+        let text = format!("[client_auth.staff]\nca = \"{}\"\n{more}\n", ca.display());
+        let config = tidegate_config::parse(&text, "test.toml").unwrap().config;
+        Some(ClientAuth::load(config.client_auth.values().next().unwrap(), None).unwrap())
+    }
+
+    fn write_ca(path: &Path) {
+        let ca = CertificateParams::default().self_signed(&KeyPair::generate().unwrap()).unwrap();
+        std::fs::write(path, ca.pem()).unwrap();
+    }
+
+    #[test]
+    fn a_ticket_is_good_under_the_same_terms_of_another_process_and_under_no_others() {
+        let dir = tempfile::tempdir().unwrap();
+        let ca = dir.path().join("ca.pem");
+        write_ca(&ca);
+        let terms = Terms {
+            policy: TlsPolicy::Intermediate,
+            min_version: TlsVersion::Tls12,
+            protocols: Protocols { http1: true, http2: true },
+            auth: auth(&ca, ""),
+        };
+        let ring = Arc::new(Ring::new(crate::Clock::default(), []));
+        let tickets = |terms: &Terms| Policy::new(terms.clone(), &ring).unwrap().template.ticketer;
+        let ticket = tickets(&terms).encrypt(b"session").unwrap();
+        let opens = |terms: &Terms| tickets(terms).decrypt(&ticket).is_some();
+        // Read anew, as another process does.
+        assert!(opens(&Terms { auth: auth(&ca, ""), ..terms.clone() }));
+        let mut others = vec![
+            Terms { policy: TlsPolicy::Modern, ..terms.clone() },
+            Terms { min_version: TlsVersion::Tls13, ..terms.clone() },
+            Terms { protocols: Protocols { http1: false, http2: true }, ..terms.clone() },
+            Terms { auth: None, ..terms.clone() },
+            Terms { auth: auth(&ca, "mode = \"optional\""), ..terms.clone() },
+            Terms { auth: auth(&ca, "allow = [{ common_name = \"a\" }]"), ..terms.clone() },
+        ];
+        write_ca(&ca);
+        others.push(Terms { auth: auth(&ca, ""), ..terms });
+        for other in others {
+            assert!(!opens(&other), "{other:?}");
+        }
+    }
+}

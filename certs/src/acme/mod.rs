@@ -38,6 +38,9 @@ use throttle::Throttles;
 use tidegate_config::{Acme, Challenge, Issuer};
 use tidegate_store::{Lease, Op, Store};
 
+/// A directory, and the file of roots it is trusted by.
+type Reached = (String, Option<PathBuf>);
+
 /// Orders certificates: issuer by issuer, challenge by challenge.
 pub(crate) struct Orders {
     store: Arc<dyn Store>,
@@ -46,8 +49,8 @@ pub(crate) struct Orders {
     schedule: Schedule,
     metrics: Arc<Metrics>,
     throttles: Throttles,
-    /// One per directory and roots; as many as the configuration names.
-    clients: Mutex<HashMap<(String, Option<PathBuf>), Arc<Client>>>,
+    /// As many as the configuration names.
+    clients: Mutex<HashMap<Reached, Arc<Client>>>,
     /// Who proves names by records, as the configuration in force says.
     dns01: ArcSwap<Dns01>,
 }

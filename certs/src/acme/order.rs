@@ -157,12 +157,13 @@ impl Desk<'_> {
                 Ok(_) | Err(WireError::Problem { hold: None, .. }) => {}
                 Err(error) => return Err(Failure::of(&error, None)),
             }
-        } else if resumed && pending.tried.is_empty() {
-            if let Some(order) = self.lost().await {
-                pending.order = Some(order.url.clone());
-                self.save(pending).await?;
-                return Ok(order);
-            }
+        } else if resumed
+            && pending.tried.is_empty()
+            && let Some(order) = self.lost().await
+        {
+            pending.order = Some(order.url.clone());
+            self.save(pending).await?;
+            return Ok(order);
         }
         self.throttles.admit(self.slug, self.issuer).await?;
         let order = self.place().await?;
