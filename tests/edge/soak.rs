@@ -151,18 +151,19 @@ async fn a_thousand_reloads_of_the_core_rule_set_keep_memory_flat() {
     let first = config(0);
     let edge = Edge::start_in(Dir::new(), &first).await;
     let http = edge.address("http").await;
-    let mut settled = None;
+    // The old set lives on beside the new one for a moment, and the allocator returns memory
+    // later: what counts is the least of fifty turns.
+    let (mut settled, mut least) = (None, u64::MAX);
     for turn in 1..=reloads {
         edge.reload(&config(turn)).await;
         assert_eq!(get(http, &format!("/?own={turn}")).await.status, 403, "turn {turn}");
         assert_eq!(get(http, "/?own=no").await.status, 200, "turn {turn}");
-        // Fifty reloads warm the allocator and the threads that compile.
-        if turn == 50 {
-            settled = Some(edge.resident());
-        } else if let Some(settled) = settled {
-            let now = edge.resident();
-            assert!(now < settled + 32 * 1024, "grew from {settled} to {now} KiB in turn {turn}");
+        least = least.min(edge.resident());
+        if turn % 50 == 0 {
+            println!("turn {turn}: {least} KiB");
+            let settled = *settled.get_or_insert(least);
+            assert!(least < settled + 32 * 1024, "grew from {settled} KiB");
+            least = u64::MAX;
         }
     }
-    println!("{reloads} reloads: {:?} KiB after 50, {} at the end", settled, edge.resident());
 }
