@@ -14,18 +14,22 @@ const REQUEST: &[u8] = b"POST /a/../b.php?q=%3Cscript%3Ealert(1)&q=1'%20or%201=1
 Host: example.com\nCookie: a=b; c=%27\nContent-Type: application/x-www-form-urlencoded\n\
 X-Y: select 1 /* x */ from dual\n\nx=1+union+select&y=cat%20/etc/passwd&z=aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaab";
 
+/// What rules may read beside themselves, or include as if it were rules.
+const WORDS: &[u8] = b"# words\nselect\nunion\n<script\n/etc/passwd\n";
+
 fuzz_target!(|text: &[u8]| {
     let files = Memory(
         [
             ("/r/rules.conf".into(), text.to_vec()),
-            ("/r/words.data".into(), b"# words\nselect\nunion\n<script\n/etc/passwd\n".to_vec()),
+            ("/r/words.data".into(), WORDS.to_vec()),
             ("/r/more/a.conf".into(), b"SecMarker A\n".to_vec()),
         ]
         .into(),
     );
     let interner = Interner::default();
     let roots = [Path::new("/r/rules.conf")];
-    let lines = text.split(|byte| *byte == b'\n').count();
+    let lines_of = |text: &[u8]| text.split(|byte| *byte == b'\n').count();
+    let lines = lines_of(text).max(lines_of(WORDS));
     let rules = match Ruleset::load(&files, &roots, &interner) {
         Ok(rules) => rules,
         Err(faults) => {
