@@ -34,7 +34,10 @@ pub(crate) async fn drive(inner: &Arc<Inner>, mut leader: watch::Receiver<bool>)
             tickets::publish(inner).await;
         }
         inner.tickets.turn();
-        renew_internal(inner);
+        // A new intermediate is on its way from who leads; leaves wait for it.
+        if leads || !inner.internal.load().is_due(inner.clock.now()) {
+            renew_internal(inner);
+        }
         if leads {
             save(inner).await;
             tidy(inner).await;
