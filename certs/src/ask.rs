@@ -38,15 +38,14 @@ pub(crate) fn start(inner: &Arc<Inner>, asking: &mut JoinSet<()>) {
                 let window = renewal.window;
                 tracing::info!(name, issuer = issuer.name, ?window, "the renewal is suggested");
             }
-            if inner
-                .state
-                .lock()
-                .renewals
-                .get(&name)
-                .is_some_and(|known| known.revoked && known.certificate == id)
             {
-                inner.state.lock().asking.remove(&name);
-                return;
+                let mut state = inner.state.lock();
+                let known = state.renewals.get(&name);
+                // Revoked while the authority was asked: that stands.
+                if known.is_some_and(|known| known.revoked && known.certificate == id) {
+                    state.asking.remove(&name);
+                    return;
+                }
             }
             let put = Op::Put { key: stored::renewal_key(&name), value: stored::encode(&renewal) };
             if let Err(error) = inner.store.txn(vec![], vec![put]).await {

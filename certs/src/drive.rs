@@ -207,8 +207,7 @@ fn start_orders(inner: &Arc<Inner>, orders: &mut JoinSet<()>) {
             let issued = state.issued.get(*name);
             let renewal = state.renewals.get(*name);
             held.is_none_or(|held| {
-                held.standing().is_revoked
-                    || state.renew.contains(*name)
+                state.renew.contains(*name)
                     || is_due(&held.certificate, issued, &acme, renewal, now)
             })
         })

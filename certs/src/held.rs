@@ -92,7 +92,7 @@ impl Held {
         known(&self.configs.load()).unwrap_or(slot.config)
     }
 
-    /// Whether its responder is to be asked now.
+    /// Whether its responder is to be asked now, or the answer that is shown has ended.
     pub(crate) fn is_to_be_asked(&self, now: OffsetDateTime) -> bool {
         self.certificate.question.is_some() && self.staple.lock().is_due(now)
     }
@@ -112,7 +112,7 @@ impl Held {
     /// Shows an answer that has ended no longer.
     pub(crate) fn drop_old_staple(&self, now: OffsetDateTime) {
         let mut staple = self.staple.lock();
-        if staple.until.is_some_and(|until| until <= now) {
+        if staple.has_ended(now) {
             staple.until = None;
             self.show(None);
         }

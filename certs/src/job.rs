@@ -134,11 +134,13 @@ impl Job {
         };
         let now = self.inner.clock.now();
         // The one in force is to be replaced, whatever its dates say.
-        let unwanted =
-            self.inner.managed.load().of(Origin::Acme).get(&self.name).is_some_and(|held| {
-                held.certificate.serial == certificate.serial
-                    && (asked || held.standing().is_revoked)
-            });
+        let unwanted = self
+            .inner
+            .managed
+            .load()
+            .of(Origin::Acme)
+            .get(&self.name)
+            .is_some_and(|held| asked && held.certificate.serial == certificate.serial);
         if unwanted || is_due(&certificate, Some(&issued), &self.acme, renewal.as_ref(), now) {
             return Ok(false);
         }

@@ -23,6 +23,7 @@ mod export;
 mod files;
 mod follow;
 mod held;
+mod http;
 mod import;
 mod internal;
 mod job;

@@ -30,7 +30,7 @@ pub(crate) struct State {
     pub(crate) renewals: BTreeMap<String, StoredRenewal>,
     /// Names whose authority is being asked about that.
     pub(crate) asking: BTreeSet<String>,
-    /// Names that an operator wants ordered anew.
+    /// Names to be ordered anew whatever the dates say: asked for, or revoked.
     pub(crate) renew: BTreeSet<String>,
     /// Names being ordered by this process.
     pub(crate) ordering: BTreeSet<String>,

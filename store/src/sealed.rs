@@ -114,6 +114,9 @@ impl Sealed {
     /// # Errors
     /// Those of the store; what was sealed before stays so.
     pub async fn seal_all(&self) -> Result<usize, StoreError> {
+        if self.ring.keys.is_empty() {
+            return Ok(0);
+        }
         let (entries, _) = self.inner.range("").await?;
         let due = entries.into_iter().filter(|entry| self.ring.is_due(&entry.value));
         let due: Vec<_> = due.collect();

@@ -1,9 +1,10 @@
 //! The wire of one authority: its directory, its nonces, signed requests (RFC 8555 section 6).
 
 use super::{
-    http::{HttpError, Transport, is_json, retry_after},
     jws::{BadKey, Signer},
+    transport::{Transport, is_json, retry_after},
 };
+use crate::http::HttpError;
 use bytes::Bytes;
 use http::{HeaderMap, Method, Request, Response, StatusCode, header};
 use http_body_util::Full;
@@ -145,7 +146,7 @@ impl Client {
         url: &str,
         payload: Option<&Value>,
     ) -> Result<Answer, WireError> {
-        self.timed(Box::pin(self.post_until_taken(signer, url, payload))).await
+        self.timed(self.post_until_taken(signer, url, payload)).await
     }
 
     async fn post_until_taken(
@@ -209,7 +210,7 @@ impl Client {
         }
         let body = body.map(|body| body.to_string()).unwrap_or_default();
         let request = request.body(Full::new(Bytes::from(body)));
-        let request = request.map_err(|_| HttpError::Url(url.to_owned()))?;
+        let request = request.map_err(|_| WireError::NotAcme { url: url.to_owned() })?;
         Ok(self.transport.send(request).await?)
     }
 
@@ -218,7 +219,7 @@ impl Client {
         call: impl Future<Output = Result<T, WireError>>,
     ) -> Result<T, WireError> {
         let late = |_| WireError::Late(self.call);
-        tokio::time::timeout(self.call, call).await.map_err(late)?
+        tokio::time::timeout(self.call, Box::pin(call)).await.map_err(late)?
     }
 }
 

@@ -1,10 +1,7 @@
 //! Why an order failed, in words an operator can act on.
 
-use super::{
-    client::{WireError, kind},
-    http::HttpError,
-};
-use crate::challenges::ChallengeKind;
+use super::client::{WireError, kind};
+use crate::{challenges::ChallengeKind, http::HttpError};
 use instant_acme::Problem;
 use std::time::Duration;
 

@@ -3,7 +3,6 @@
 mod account;
 mod client;
 mod failure;
-mod http;
 mod issued;
 mod jws;
 mod order;
@@ -13,9 +12,9 @@ mod revoke;
 mod rollover;
 mod solve;
 mod throttle;
+mod transport;
 
 pub(crate) use failure::{Failure, Scope};
-pub(crate) use http::roots;
 pub(crate) use issued::Issued;
 pub use revoke::RevocationReason;
 
@@ -30,13 +29,13 @@ use crate::{
 use account::{Gone, Registrar, slug};
 use arc_swap::ArcSwap;
 use client::Client;
-use http::Transport;
 use order::Desk;
 use parking_lot::Mutex;
 use std::{collections::HashMap, path::PathBuf, sync::Arc};
 use throttle::Throttles;
 use tidegate_config::{Acme, Challenge, Issuer};
 use tidegate_store::{Lease, Op, Store};
+use transport::Transport;
 
 /// A directory, and the file of roots it is trusted by.
 type Reached = (String, Option<PathBuf>);

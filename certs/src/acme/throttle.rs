@@ -76,7 +76,7 @@ impl Throttles {
         let until = OffsetDateTime::from_unix_timestamp(record.hold_until).ok()?;
         let wait = self.clock.until(until);
         // Longer than anything that is believed: the clock was set back since.
-        (!wait.is_zero() && wait <= super::http::MAX_RETRY_AFTER).then(|| Failure {
+        (!wait.is_zero() && wait <= super::transport::MAX_RETRY_AFTER).then(|| Failure {
             text: format!(
                 "it asked to be left alone until {}: wait, nothing is lost",
                 rfc3339(until)

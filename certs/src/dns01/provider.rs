@@ -1,5 +1,6 @@
 //! What a provider is: whoever can put a TXT record into a zone and take it away.
 
+use crate::http::HttpError;
 use async_trait::async_trait;
 use std::{fmt, io, time::Duration};
 use tidegate_dns::UpdateError;
@@ -66,8 +67,8 @@ pub(crate) enum ProviderError {
     Update { server: String, cause: UpdateError, remedy: String },
     #[error("name server `{server}` does not tell the zone of `{fqdn}`: set `zone`")]
     NoZone { server: String, fqdn: String },
-    #[error("`{host}` cannot be asked: {cause}")]
-    Webhook { host: String, cause: String },
+    #[error("the webhook cannot be asked: {0}")]
+    Webhook(#[from] HttpError),
     #[error("`{host}` answered {status}: its log tells why")]
     Status { host: String, status: http::StatusCode },
     #[error("`{command}` cannot be run: {cause}")]

@@ -39,13 +39,10 @@ pub(crate) async fn staple(inner: &Arc<Inner>) {
     let mut asking = JoinSet::new();
     loop {
         for held in served(inner) {
-            if asking.len() >= AT_ONCE {
-                break;
-            }
             let now = inner.clock.now();
             held.drop_old_staple(now);
             // One that serves several names comes several times.
-            if !held.is_to_be_asked(now) {
+            if asking.len() >= AT_ONCE || !held.is_to_be_asked(now) {
                 continue;
             }
             // Until then nobody else asks; an answer says when to ask again.
@@ -59,7 +56,7 @@ pub(crate) async fn staple(inner: &Arc<Inner>) {
     }
 }
 
-/// What is shown to clients and names a responder.
+/// What is shown to clients and names a responder that is to be asked, or whose answer has ended.
 fn served(inner: &Inner) -> Vec<Arc<Held>> {
     let now = inner.clock.now();
     let state = inner.state.lock();
@@ -91,7 +88,7 @@ async fn ask(inner: Arc<Inner>, held: Arc<Held>) {
                     serial = held.certificate.serial,
                     "the certificate is revoked"
                 );
-                inner.wake.notify_one();
+                replace(&inner, &held);
             }
             Stapled::Revoked
         }
@@ -111,10 +108,28 @@ async fn ask(inner: Arc<Inner>, held: Arc<Held>) {
     inner.metrics.stapled(stapled);
 }
 
+/// Has another ordered in the place of a revoked certificate, if it came from an authority.
+fn replace(inner: &Inner, revoked: &Arc<Held>) {
+    let table = inner.managed.load();
+    let mut state = inner.state.lock();
+    let shows = |name: &&String| {
+        table.of(Origin::Acme).get(name).is_some_and(|held| Arc::ptr_eq(held, revoked))
+    };
+    let names: Vec<String> = state.wanted_from(Origin::Acme).filter(shows).cloned().collect();
+    state.renew.extend(names);
+    drop(state);
+    inner.wake.notify_one();
+}
+
 impl Staple {
-    /// Whether the responder is to be asked.
+    /// Whether the responder is to be asked, or its answer has ended.
     pub(crate) fn is_due(&self, now: OffsetDateTime) -> bool {
-        self.next.is_none_or(|next| next <= now)
+        self.next.is_none_or(|next| next <= now) || self.has_ended(now)
+    }
+
+    /// Whether an answer is shown that is good no longer.
+    pub(crate) fn has_ended(&self, now: OffsetDateTime) -> bool {
+        self.until.is_some_and(|until| until <= now)
     }
 
     pub(crate) fn again_at(&mut self, next: OffsetDateTime) {

@@ -43,14 +43,18 @@ impl<'s> Inspection<'s> {
         observation: &Observation,
     ) -> Self {
         let id = observation.facts.request_id.as_ref();
+        let client = observation.facts.client;
+        // Few rule sets ask for it, and a look into the database is not free.
+        let asked = waf.policy.rules().asks_country();
+        let country = asked.then(|| waf.guard.geo.country(client)).flatten();
         let ends = tidegate_waf::Connection {
-            client: observation.facts.client,
+            client,
             client_port: connection.peer.port(),
             server: connection.local.ip().to_canonical(),
             server_port: connection.local.port(),
             unique_id: id.map_or(b"", |id| id.as_bytes()),
             time: SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_secs()),
-            country: waf.guard.geo.country(observation.facts.client).map(Country::code),
+            country: country.map(Country::code),
         };
         let most = server.held_bodies.0 as usize;
         let allowance = hold::Allowance { of: &connection.core.held_bodies, most };

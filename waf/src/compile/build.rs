@@ -51,7 +51,12 @@ pub(super) fn build(files: &dyn Files, read: Read, interner: &Interner) -> Resul
     })?;
     notices.extend(more);
     seclang::sort(&mut notices, &read.files);
+    let asks = |rule: &Rule| {
+        let mut tests = rule.links.iter().filter_map(|link| link.operator.as_deref());
+        tests.any(|operator| matches!(operator, Operator::Country))
+    };
     let mut ruleset = Ruleset {
+        asks_country: rules.iter().any(asks),
         rules,
         phases,
         chains: shared.chains,

@@ -28,6 +28,7 @@ pub struct Ruleset {
     pub(crate) web_app_id: Vec<u8>,
     pub(crate) components: Vec<String>,
     pub(crate) notices: Vec<Fault>,
+    pub(crate) asks_country: bool,
 }
 
 /// An element of a phase.
@@ -76,6 +77,12 @@ impl Ruleset {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.rules.is_empty()
+    }
+
+    /// Whether a rule asks for the client's country (`@geoLookup`).
+    #[must_use]
+    pub fn asks_country(&self) -> bool {
+        self.asks_country
     }
 
     /// The `SecComponentSignature`s: which rule sets, in which version, were loaded.
