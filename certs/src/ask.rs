@@ -1,6 +1,10 @@
 //! Asks authorities when they want their certificates renewed.
 
-use crate::{Inner, stored, table::Origin};
+use crate::{
+    Inner,
+    stored::{self, StoredRenewal},
+    table::Origin,
+};
 use std::sync::Arc;
 use tidegate_store::Op;
 use tokio::task::JoinSet;
@@ -38,22 +42,29 @@ pub(crate) fn start(inner: &Arc<Inner>, asking: &mut JoinSet<()>) {
                 let window = renewal.window;
                 tracing::info!(name, issuer = issuer.name, ?window, "the renewal is suggested");
             }
-            {
+            remember(&inner, &name, &renewal).await;
+            let revoked = {
                 let mut state = inner.state.lock();
+                state.asking.remove(&name);
                 let known = state.renewals.get(&name);
-                // Revoked while the authority was asked: that stands.
-                if known.is_some_and(|known| known.revoked && known.certificate == id) {
-                    state.asking.remove(&name);
-                    return;
+                let revoked = known.filter(|known| known.revoked && known.certificate == id);
+                let revoked = revoked.cloned();
+                if revoked.is_none() {
+                    state.renewals.insert(name.clone(), renewal);
                 }
+                revoked
+            };
+            // It was revoked while this was stored, maybe before it was: its word is the last.
+            if let Some(revoked) = revoked {
+                remember(&inner, &name, &revoked).await;
             }
-            let put = Op::Put { key: stored::renewal_key(&name), value: stored::encode(&renewal) };
-            if let Err(error) = inner.store.txn(vec![], vec![put]).await {
-                tracing::debug!(%error, name, "renewal information is not remembered");
-            }
-            let mut state = inner.state.lock();
-            state.asking.remove(&name);
-            state.renewals.insert(name, renewal);
         });
+    }
+}
+
+async fn remember(inner: &Inner, name: &str, renewal: &StoredRenewal) {
+    let put = Op::Put { key: stored::renewal_key(name), value: stored::encode(renewal) };
+    if let Err(error) = inner.store.txn(vec![], vec![put]).await {
+        tracing::debug!(%error, name, "renewal information is not remembered");
     }
 }

@@ -110,7 +110,7 @@ impl ClientAuth {
         }
         let (leaf, intermediates) = client.chain();
         self.verify_client_cert(leaf, intermediates, now).map_err(|error| error.to_string())?;
-        client.verified(self);
+        client.verified(self, now);
         Ok(())
     }
 

@@ -2,7 +2,7 @@
 
 use crate::{client_auth::ClientAuth, distinguished_name};
 use base64::{Engine, prelude::BASE64_STANDARD};
-use rustls_pki_types::CertificateDer;
+use rustls_pki_types::{CertificateDer, UnixTime};
 use sha2::{Digest, Sha256};
 use std::{
     fmt::Write,
@@ -20,8 +20,8 @@ pub struct ClientIdentity {
     /// SHA-256 in hexadecimal digits.
     pub(crate) fingerprint: String,
     subject: String,
-    /// When the first certificate of the chain ends, in seconds since 1970.
-    ends: u64,
+    /// When what the client sent ends, each in seconds since 1970.
+    ends: Vec<u64>,
     /// By which [`ClientAuth`], and until when that holds; both 0 before.
     verified_by: AtomicU64,
     verified_until: AtomicU64,
@@ -43,13 +43,11 @@ impl ClientIdentity {
     pub(crate) fn of(chain: &[CertificateDer<'_>]) -> Option<Self> {
         let leaf = chain.first()?;
         let (_, parsed) = X509Certificate::from_der(leaf).ok()?;
-        let mut ends = u64::MAX;
-        for certificate in chain {
-            if let Ok((_, parsed)) = X509Certificate::from_der(certificate) {
-                let end = parsed.validity().not_after.timestamp();
-                ends = ends.min(u64::try_from(end).unwrap_or(0));
-            }
-        }
+        let ends = chain.iter().filter_map(|certificate| {
+            let (_, parsed) = X509Certificate::from_der(certificate).ok()?;
+            u64::try_from(parsed.validity().not_after.timestamp()).ok()
+        });
+        let ends = ends.collect();
         Some(Self {
             names: Names::of(&parsed)?,
             fingerprint: hex::encode(Sha256::digest(leaf)),
@@ -67,8 +65,10 @@ impl ClientIdentity {
     }
 
     /// `auth` has just accepted it.
-    pub(crate) fn verified(&self, auth: &ClientAuth) {
-        self.verified_until.store(self.ends.min(auth.lists_until), Relaxed);
+    pub(crate) fn verified(&self, auth: &ClientAuth, now: UnixTime) {
+        // What has ended already was no part of what was accepted; a client may send anything.
+        let ends = self.ends.iter().copied().filter(|end| *end > now.as_secs()).min();
+        self.verified_until.store(ends.unwrap_or(0).min(auth.lists_until), Relaxed);
         self.verified_by.store(auth.id, Relaxed);
     }
 

@@ -7,19 +7,22 @@ use crate::{
     job::{Job, is_due},
     metrics::Trouble,
     prepare::settings_digest,
-    stored::{self, certificate_key, renewal_key},
+    save::save,
+    stored::{certificate_key, renewal_key, retry_key},
     table::Origin,
     tickets,
 };
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
 use tidegate_store::Op;
 use time::OffsetDateTime;
 use tokio::{sync::watch, task::JoinSet};
 
 /// Names ordered at the same time.
 const AT_ONCE: usize = 4;
-/// Certificates stored by one transaction: three writes each, and the store takes 128.
-const SAVED_AT_ONCE: usize = 40;
 /// Stored certificates that nobody wants are dropped so long after their end.
 const FORGET_AFTER: Duration = Duration::from_secs(30 * 24 * 3600);
 
@@ -110,7 +113,7 @@ fn renew_internal(inner: &Inner) {
                 fresh.push((Origin::Internal, name.clone(), Arc::clone(&leaf.held)));
                 let mut state = inner.state.lock();
                 state.internal_errors.remove(&name);
-                state.unsaved.insert((Origin::Internal, name), leaf.stored);
+                state.unsaved.insert((Origin::Internal, name), leaf);
             }
             Err(error) => {
                 inner.metrics.trouble(Trouble::Internal);
@@ -120,45 +123,6 @@ fn renew_internal(inner: &Inner) {
         }
     }
     inner.managed.replace(&fresh);
-}
-
-/// Stores what is served but not stored yet, many at a time: each transaction waits for the disk.
-async fn save(inner: &Inner) {
-    loop {
-        let unsaved: Vec<_> = {
-            let mut state = inner.state.lock();
-            std::iter::from_fn(|| state.unsaved.pop_first()).take(SAVED_AT_ONCE).collect()
-        };
-        if unsaved.is_empty() {
-            return;
-        }
-        let mut ops = Vec::new();
-        for ((origin, name), certificate) in &unsaved {
-            if *origin == Origin::Acme {
-                ops.extend(stored::issued(name, certificate));
-            } else {
-                let value = stored::encode(certificate);
-                ops.push(Op::Put { key: certificate_key(*origin, name), value });
-            }
-        }
-        if let Err(error) = inner.store.txn(vec![], ops).await {
-            inner.metrics.trouble(Trouble::Store);
-            let count = unsaved.len();
-            tracing::warn!(%error, count, "certificates are served and not stored yet");
-            let mut state = inner.state.lock();
-            for (key, certificate) in unsaved {
-                // One issued since is newer.
-                state.unsaved.entry(key).or_insert(certificate);
-            }
-            return;
-        }
-        let mut state = inner.state.lock();
-        for ((origin, name), _) in unsaved {
-            if origin == Origin::Acme {
-                state.attempts.remove(&name);
-            }
-        }
-    }
 }
 
 /// Drops what nobody wants and nobody could use any more.
@@ -178,17 +142,48 @@ async fn tidy(inner: &Inner) {
             .collect()
     };
     for (origin, name) in &gone {
-        let delete = [certificate_key(*origin, name), renewal_key(name)];
-        let delete = delete.map(|key| Op::Delete { key }).to_vec();
+        let mut delete = vec![Op::Delete { key: certificate_key(*origin, name) }];
+        // What authorities said is about theirs.
+        if *origin == Origin::Acme {
+            delete.push(Op::Delete { key: renewal_key(name) });
+        }
         if let Err(error) = inner.store.txn(vec![], delete).await {
             tracing::debug!(%error, name, "an expired certificate stays in the store");
             return;
         }
-        let mut state = inner.state.lock();
-        state.issued.remove(name);
-        state.renewals.remove(name);
+        if *origin == Origin::Acme {
+            let mut state = inner.state.lock();
+            state.issued.remove(name);
+            state.renewals.remove(name);
+        }
     }
     inner.managed.forget(&gone);
+    forget_attempts(inner).await;
+}
+
+/// Failures of names that nobody wants any more say nothing once somebody wants them again.
+async fn forget_attempts(inner: &Inner) {
+    let gone: Vec<String> = {
+        let state = inner.state.lock();
+        if state.wanted.acme.is_none() {
+            // Most likely nothing is in force yet.
+            return;
+        }
+        let wanted: BTreeSet<&String> = state.wanted_from(Origin::Acme).collect();
+        let names = state.attempts.keys().filter(|name| !wanted.contains(name));
+        names.filter(|name| !state.ordering.contains(*name)).cloned().collect()
+    };
+    for name in gone {
+        let delete = vec![Op::Delete { key: retry_key(&name) }];
+        if let Err(error) = inner.store.txn(vec![], delete).await {
+            tracing::debug!(%error, name, "old failures stay in the store");
+            return;
+        }
+        let mut state = inner.state.lock();
+        state.attempts.remove(&name);
+        state.renew.remove(&name);
+        state.replaced.remove(&name);
+    }
 }
 
 /// Starts orders for names that are missing or due.
@@ -198,13 +193,11 @@ fn start_orders(inner: &Arc<Inner>, orders: &mut JoinSet<()>) {
     let Some(acme) = state.wanted.acme.clone() else { return };
     let settings = settings_digest(Some(&acme));
     let table = inner.managed.load();
-    let given_up = inner.schedule.give_up;
     let mut due: Vec<(OffsetDateTime, String)> = state
         .wanted_from(Origin::Acme)
         .filter(|name| !state.ordering.contains(*name))
         .filter(|name| {
-            let held = table.of(Origin::Acme).get(name);
-            let issued = state.issued.get(*name);
+            let (held, issued) = state.shown_for(&table, name);
             let renewal = state.renewals.get(*name);
             held.is_none_or(|held| {
                 state.renew.contains(*name)
@@ -213,7 +206,7 @@ fn start_orders(inner: &Arc<Inner>, orders: &mut JoinSet<()>) {
         })
         .filter(|name| {
             state.attempts.get(*name).is_none_or(|attempt| {
-                attempt.next.is_none_or(|next| next <= now) && !attempt.is_given_up(given_up, now)
+                attempt.is_due(&inner.schedule, now) && !attempt.is_given_up(&inner.schedule, now)
             })
         })
         .map(|name| {

@@ -55,6 +55,14 @@ pub enum CertsError {
         /// Why not, continuing the name.
         what: String,
     },
+    /// A verb was asked for too early.
+    #[error("`{name}` {what}; an admin may ask all the same")]
+    Early {
+        /// The name.
+        name: String,
+        /// Why, continuing the name.
+        what: String,
+    },
     /// The internal CA cannot issue.
     #[error("the internal CA cannot issue for `{name}`: {cause}")]
     Internal {
@@ -62,6 +70,17 @@ pub enum CertsError {
         name: String,
         /// Why.
         cause: String,
+    },
+    /// An entry of the store is of a later version of the program, and nothing goes without it.
+    #[error(
+        "`{key}` in the store has the newer form {format}: start the version that wrote it, or a \
+         later one"
+    )]
+    Newer {
+        /// Its key.
+        key: String,
+        /// Its form.
+        format: u32,
     },
     /// The metrics registry has ours already.
     #[error("certificate metrics cannot be registered: {0}")]

@@ -5,6 +5,7 @@
 
 use crate::{
     error::CertsError,
+    names::is_public,
     stored::{self, StoredCertificate, certificate_key},
     table::Origin,
 };
@@ -37,6 +38,11 @@ pub async fn export(store: &dyn Store, directory: &Path) -> Result<Vec<Exported>
     let mut exported = Vec::new();
     for entry in store.range(&prefix).await?.0 {
         let name = entry.key[prefix.len()..].to_owned();
+        // It becomes the name of a file.
+        if !is_public(name.strip_prefix("*.").unwrap_or(&name)) {
+            tracing::warn!(name, "a certificate for what is no host name is left out");
+            continue;
+        }
         let Ok(certificate) = stored::decode::<StoredCertificate>(&entry.value) else {
             tracing::warn!(name, "a stored certificate cannot be read and is left out");
             continue;

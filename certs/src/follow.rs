@@ -100,6 +100,8 @@ fn certificates(inner: &Inner, changes: Vec<Change>) {
         if *origin == Origin::Acme {
             let mut state = inner.state.lock();
             state.attempts.remove(name);
+            // Whoever stored it has done what was asked for.
+            state.renew.remove(name);
             state.issued.extend(issued.remove_entry(name));
         }
     }

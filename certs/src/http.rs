@@ -3,7 +3,7 @@
 
 use crate::policy::provider;
 use bytes::Bytes;
-use http::{Request, Response, Uri, header};
+use http::{Request, Response, StatusCode, Uri, header};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::{
     body::Incoming,
@@ -53,6 +53,21 @@ pub(crate) async fn ask(
         let mut sender = connect(&url, tls).await?;
         let answer = sender.send_request(origin_form(request)).await;
         read(&url, answer.map_err(|error| broken(&url, &error))?, most).await
+    };
+    within(&url, patience, exchange).await
+}
+
+/// As [`ask`], for the status alone: the body is not read.
+pub(crate) async fn ask_status(
+    request: Request<Full<Bytes>>,
+    tls: Option<&TlsConnector>,
+    patience: Duration,
+) -> Result<StatusCode, HttpError> {
+    let url = request.uri().clone();
+    let exchange = async {
+        let mut sender = connect(&url, tls).await?;
+        let answer = sender.send_request(origin_form(request)).await;
+        answer.map(|answer| answer.status()).map_err(|error| broken(&url, &error))
     };
     within(&url, patience, exchange).await
 }

@@ -5,6 +5,8 @@ use crate::{
     certificate::{BadCertificate, Certificate},
     clock::rfc3339,
     held::Held,
+    names::{covers, is_public},
+    pem,
     state::Issuance,
     stored::{StoredCertificate, certificate_key, encode, retry_key},
     table::Origin,
@@ -23,7 +25,7 @@ const MAX_NAMES: usize = 60;
 pub struct Imported {
     /// The names it is kept for.
     pub names: Vec<String>,
-    /// Those among them that no listener serves by ACME now: kept, and not served.
+    /// Those among them that no listener has a use for now.
     pub unused: Vec<String>,
     /// Until when it is good (RFC 3339).
     pub not_after: String,
@@ -57,16 +59,18 @@ pub(crate) async fn import(inner: &Inner, chain: &str, key: &str) -> Result<Impo
     if not_after <= now {
         return Err(ImportError::Useless(format!("the certificate ended {ended}")));
     }
-    let names = certificate.names.clone();
+    let mut names = certificate.names.clone();
+    // Others are not had by ACME; they become keys and names of files.
+    names.retain(|name| is_public(name.strip_prefix("*.").unwrap_or(name)));
     if names.is_empty() || names.len() > MAX_NAMES {
         let count = names.len();
-        let what = format!("the certificate has {count} names; expected 1 to {MAX_NAMES}");
+        let what = format!("the certificate has {count} host names; expected 1 to {MAX_NAMES}");
         return Err(ImportError::Useless(what));
     }
     let stored = StoredCertificate {
         authority: IMPORTED.to_owned(),
-        chain: chain.to_owned(),
-        key: key.to_owned(),
+        chain: pem::chain(&certificate.key.cert),
+        key: pem::key(key)?,
         issued: Some(now.unix_timestamp()),
     };
     let value = encode(&stored);
@@ -90,7 +94,8 @@ pub(crate) async fn import(inner: &Inner, chain: &str, key: &str) -> Result<Impo
             state.issued.insert(name.clone(), Issuance::of(&stored));
         }
         let wanted: Vec<_> = state.wanted_from(Origin::Acme).collect();
-        unused.extend(names.iter().filter(|name| !wanted.contains(name)).cloned());
+        let of_use = |name: &String| wanted.iter().any(|wanted| covers(name, wanted));
+        unused.extend(names.iter().filter(|name| !of_use(name)).cloned());
     }
     inner.wake.notify_one();
     Ok(Imported { names, unused, not_after: rfc3339(not_after) })

@@ -10,13 +10,14 @@ use crate::{
     import::IMPORTED,
     metrics::Trouble,
     open::read,
+    save::Leaf,
     state::{Attempt, Issuance},
     stored::{self, StoredRenewal, StoredRetry, certificate_key, retry_key},
     table::Origin,
 };
 use std::{sync::Arc, time::Duration};
 use tidegate_config::Acme;
-use tidegate_store::{Committed, Compare, Lease, Op, StoreError};
+use tidegate_store::{Committed, Compare, Lease, Op, Store, StoreError};
 use time::OffsetDateTime;
 
 /// Attempts to store a certificate that was issued.
@@ -51,7 +52,7 @@ impl Job {
             Ok(Some(lease)) => {
                 let turn = tokio::select! {
                     turn = Box::pin(self.obtain(&lease)) => turn,
-                    () = self.keep(&lease) => Turn::Elsewhere,
+                    () = keep(store, &lease, schedule.lease) => Turn::Elsewhere,
                 };
                 self.end(turn, Some(&lease)).await;
                 if let Err(error) = store.release(&lease).await {
@@ -90,20 +91,6 @@ impl Job {
         attempt.settings.clone_from(&self.settings);
     }
 
-    /// Prolongs the lease; returns when it is lost.
-    async fn keep(&self, lease: &Lease) {
-        let schedule = &self.inner.schedule;
-        loop {
-            tokio::time::sleep(schedule.lease / 3).await;
-            let kept = self.inner.store.acquire(&lease.name, &lease.holder, schedule.lease).await;
-            match kept {
-                Ok(Some(kept)) if kept.token == lease.token => {}
-                Ok(_) => return,
-                Err(error) => tracing::debug!(%error, "a lease is prolonged later"),
-            }
-        }
-    }
-
     async fn obtain(&self, lease: &Lease) -> Turn {
         // Somebody may have had it issued while we waited for the lease.
         match self.stored().await {
@@ -122,7 +109,7 @@ impl Job {
         }
     }
 
-    /// Takes a stored certificate that is not due; also what another process knows of failures.
+    /// Takes a stored certificate that is not due.
     async fn stored(&self) -> Result<bool, StoreError> {
         let found = self.inner.store.get(&certificate_key(Origin::Acme, &self.name)).await?;
         let Some(entry) = found else { return Ok(false) };
@@ -179,13 +166,14 @@ impl Job {
         let issuance = Issuance::of(&issued.stored);
         let authority = &issuance.authority;
         tracing::info!(name = self.name, authority, %not_after, "a certificate was issued");
-        self.adopt(Held::new(issued.certificate), issuance);
+        let held = Held::new(issued.certificate);
+        self.adopt(Arc::clone(&held), issuance);
         match outcome {
             Ok(()) => Turn::Done,
             Err(error) => {
                 self.inner.metrics.trouble(Trouble::Store);
                 let key = (Origin::Acme, self.name.clone());
-                self.inner.state.lock().unsaved.insert(key, issued.stored);
+                self.inner.state.lock().unsaved.insert(key, Leaf { held, stored: issued.stored });
                 Turn::Store(error)
             }
         }
@@ -229,6 +217,18 @@ impl Job {
         let held = lease.map(|lease| Compare::Held(lease.clone())).into_iter().collect();
         if let Err(error) = self.inner.store.txn(held, vec![put]).await {
             tracing::debug!(%error, "a failed order is not remembered across restarts");
+        }
+    }
+}
+
+/// Prolongs a lease; returns when it is lost.
+pub(crate) async fn keep(store: &Arc<dyn Store>, lease: &Lease, ttl: Duration) {
+    loop {
+        tokio::time::sleep(ttl / 3).await;
+        match store.acquire(&lease.name, &lease.holder, ttl).await {
+            Ok(Some(kept)) if kept.token == lease.token => {}
+            Ok(_) => return,
+            Err(error) => tracing::debug!(%error, "a lease is prolonged later"),
         }
     }
 }

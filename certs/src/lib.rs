@@ -34,10 +34,12 @@ mod names;
 mod ocsp;
 mod open;
 mod pattern;
+mod pem;
 mod policies;
 mod policy;
 mod prepare;
 mod reread;
+mod save;
 mod schedule;
 mod session;
 mod state;
@@ -198,8 +200,12 @@ impl Certs {
     /// Orders a certificate for `name` anew, now: without waiting for its time, or for the next
     /// attempt after a failure. What is held is served until then. It is in the queue when this
     /// returns; [`Certs::list`] tells what becomes of it.
-    pub fn renew(&self, name: &str) -> Result<(), CertsError> {
-        verbs::renew(&self.inner, name)
+    ///
+    /// Authorities allow a few certificates a week for a name, and a few failures an hour. So
+    /// one that was issued within the last hour, and the wait after a failure, are only overridden
+    /// for who insists.
+    pub fn renew(&self, name: &str, insist: bool) -> Result<(), CertsError> {
+        verbs::renew(&self.inner, name, insist)
     }
 
     /// Gives the account at the issuer `name` of `[acme]` another key (RFC 8555 section 7.3.5); a

@@ -51,6 +51,11 @@ impl<T> NameMap<T> {
         };
     }
 
+    /// Everything, in no order.
+    pub(crate) fn values(&self) -> impl Iterator<Item = &T> {
+        self.exact.values().chain(self.wildcard.values())
+    }
+
     /// Everything, in no order, with the names as given.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (String, &T)> {
         let exact = self.exact.iter().map(|(name, value)| (name.to_string(), value));

@@ -44,6 +44,22 @@ pub(crate) fn is_local(name: &str) -> bool {
         || SUFFIXES.iter().any(|suffix| name.ends_with(suffix))
 }
 
+/// Whether public CAs may issue for a name: at least two labels of letters, digits and hyphens,
+/// the last not a number.
+pub(crate) fn is_public(name: &str) -> bool {
+    let label = |label: &str| {
+        (1..=63).contains(&label.len())
+            && !label.starts_with('-')
+            && !label.ends_with('-')
+            && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
+    };
+    let last = name.rsplit('.').next().unwrap_or_default();
+    name.len() <= 253
+        && parent(name).is_some()
+        && name.split('.').all(label)
+        && !last.bytes().all(|byte| byte.is_ascii_digit())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -80,5 +96,15 @@ mod tests {
     fn case_does_not_count() {
         assert_eq!(lower("Shop.EXAMPLE.com"), "shop.example.com");
         assert!(matches!(lower("shop"), Cow::Borrowed(_)));
+    }
+
+    #[test]
+    fn only_full_host_names_can_be_ordered() {
+        for good in ["shop.example.com", "xn--bcher-kva.example", "a-1.io"] {
+            assert!(is_public(good), "{good}");
+        }
+        for bad in ["com", "", ".", "a..b", "-a.com", "a_b.com", "1.2.3", &"a.".repeat(200)] {
+            assert!(!is_public(bad), "{bad}");
+        }
     }
 }

@@ -9,9 +9,10 @@ use crate::{
     error::CertsError,
     files::{Loaded, PairKey, load, pair_key},
     held::{FileIndex, Held, index},
-    internal::{Leaf, RENEW_AT_PERCENT},
+    internal::RENEW_AT_PERCENT,
     listener::ListenerTls,
     policies::Policies,
+    save::Leaf,
     state::FilePair,
     table::Origin,
     wanted::{Wanted, wanted},
@@ -81,8 +82,9 @@ pub(crate) fn commit(inner: &Inner, prepared: &Prepared) {
     inner.orders.set_dns01(&prepared.dns01);
     {
         let mut state = inner.state.lock();
+        // Files that issuers are trusted by may be others under the same names.
+        inner.orders.reset();
         if state.wanted.acme != prepared.wanted.acme {
-            inner.orders.reset();
             // What failed with other settings deserves a new attempt, in its turn.
             let settings = settings_digest(prepared.wanted.acme.as_deref());
             state.attempts.retain(|_, attempt| attempt.settings == settings);
@@ -94,7 +96,7 @@ pub(crate) fn commit(inner: &Inner, prepared: &Prepared) {
         state.files =
             files.map(|(pair, loaded)| (pair.clone(), FilePair::new(loaded.clone()))).collect();
         for (name, leaf) in &prepared.leaves {
-            state.unsaved.insert((Origin::Internal, name.clone()), leaf.stored.clone());
+            state.unsaved.insert((Origin::Internal, name.clone()), leaf.clone());
             state.internal_errors.remove(name);
         }
         index_files(&state.listeners, &state.files);
@@ -123,13 +125,15 @@ pub(crate) fn index_files(
 pub(crate) fn settings_digest(acme: Option<&Acme>) -> String {
     use sha2::{Digest, Sha256};
     let mut digest = Sha256::new();
-    // No failure is due to these.
-    let shown = acme.map(|acme| Acme { email: None, renew_at_percent: 0, ..acme.clone() });
-    // Secrets show as `***`: a changed one alone is no reason to ask an authority again.
+    // No failure is due to that.
+    let shown = acme.map(|acme| Acme { renew_at_percent: 0, ..acme.clone() });
     digest.update(format!("{shown:?}"));
-    // That of a DNS provider is: it may be what was wrong.
+    // Secrets show as `***`, and may be what was wrong.
+    let issuers = acme.into_iter().flat_map(|acme| &acme.issuers);
+    let accounts = issuers.filter_map(|issuer| Some(&issuer.eab.as_ref()?.hmac_key));
     let providers = acme.into_iter().flat_map(|acme| acme.dns.values());
-    for secret in providers.flat_map(|provider| provider.method.secrets()) {
+    let secrets = providers.flat_map(|provider| provider.method.secrets());
+    for secret in accounts.chain(secrets) {
         digest.update(secret.reveal());
         digest.update([0]);
     }

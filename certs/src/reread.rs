@@ -49,6 +49,8 @@ fn look(inner: &Inner) {
         let Some(current) = state.files.get_mut(&pair) else { continue };
         let path = pair.0.display();
         match outcome {
+            // A reload was quicker, with newer files.
+            Ok(loaded) if current.seen != loaded.stamp => current.tried = false,
             Ok(loaded) => {
                 let not_after = loaded.held.certificate.not_after;
                 current.loaded = loaded;

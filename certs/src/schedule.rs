@@ -1,5 +1,6 @@
 //! How long things may take and how often they are tried.
 
+use crate::acme::MAX_RETRY_AFTER;
 use rand::Rng;
 use std::time::Duration;
 
@@ -15,8 +16,8 @@ pub struct Schedule {
     pub backoff_first: Duration,
     /// The longest wait between attempts. Default 6 h.
     pub backoff_max: Duration,
-    /// A name is tried for so long after its first failure, then only once its settings change.
-    /// Default 30 days.
+    /// A name is tried for so long after its first failure, then only once its settings change or
+    /// somebody asks for it. Default 30 days.
     pub give_up: Duration,
     /// The longest wait that a restart leaves in force. Default 5 min.
     pub backoff_restart: Duration,
@@ -61,6 +62,19 @@ impl Schedule {
         let doubled = 2_u32.saturating_pow(failures.saturating_sub(1));
         let mean = self.backoff_first.saturating_mul(doubled).min(self.backoff_max);
         mean.mul_f64(rng.random_range(0.75..=1.25))
+    }
+
+    /// The longest wait that anything asks for.
+    pub(crate) fn longest_wait(&self) -> Duration {
+        (self.backoff_max * 2).max(MAX_RETRY_AFTER)
+    }
+
+    /// Failures before a name is given up, however long ago the first was: half of what the time
+    /// until then has room for.
+    pub(crate) fn give_up_failures(&self) -> u32 {
+        let longest = self.backoff_max.max(Duration::from_millis(1));
+        let room = self.give_up.as_millis() / longest.as_millis() / 2;
+        u32::try_from(room).unwrap_or(u32::MAX)
     }
 }
 

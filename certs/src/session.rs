@@ -1,7 +1,7 @@
 //! What a connection remembers of its handshake.
 
 use crate::{client_auth::ClientAuth, client_identity::ClientIdentity, held::Served};
-use rustls::{HandshakeKind, ServerConnection};
+use rustls::{HandshakeKind, ServerConnection, pki_types::UnixTime};
 use std::sync::Arc;
 
 /// What a TLS connection was opened for, and by whom. It outlives the certificate and the policy,
@@ -29,7 +29,7 @@ impl Session {
         let Some(chain) = connection.peer_certificates() else { return Ok(()) };
         let client = ClientIdentity::of(chain).ok_or(rustls::CertificateError::BadEncoding)?;
         if connection.handshake_kind() != Some(HandshakeKind::Resumed) {
-            client.verified(&auth);
+            client.verified(&auth, UnixTime::now());
         }
         self.client = Some(Box::new(client));
         Ok(())

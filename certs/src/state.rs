@@ -5,15 +5,19 @@ use crate::{
     client_auth::ClientAuth,
     clock::after,
     files::{Loaded, PairKey, Stamp},
+    held::Held,
+    import::IMPORTED,
     listener::ListenerTls,
+    names,
+    save::Leaf,
+    schedule::Schedule,
     stored::{StoredCertificate, StoredRenewal, StoredRetry},
-    table::Origin,
+    table::{Origin, Table},
     wanted::Wanted,
 };
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
-    time::Duration,
 };
 use tidegate_config::Name;
 use time::OffsetDateTime;
@@ -32,10 +36,12 @@ pub(crate) struct State {
     pub(crate) asking: BTreeSet<String>,
     /// Names to be ordered anew whatever the dates say: asked for, or revoked.
     pub(crate) renew: BTreeSet<String>,
+    /// When names were last ordered anew because their certificate was revoked.
+    pub(crate) replaced: BTreeMap<String, OffsetDateTime>,
     /// Names being ordered by this process.
     pub(crate) ordering: BTreeSet<String>,
     /// Certificates that are served but not in the store yet.
-    pub(crate) unsaved: BTreeMap<(Origin, String), StoredCertificate>,
+    pub(crate) unsaved: BTreeMap<(Origin, String), Leaf>,
     /// What is wrong with names of the internal CA.
     pub(crate) internal_errors: BTreeMap<String, String>,
     /// How the certificates of authorities were had.
@@ -101,9 +107,17 @@ impl Attempt {
         }
     }
 
-    /// Whether it has failed for so long that nobody seems to miss it.
-    pub(crate) fn is_given_up(&self, limit: Duration, now: OffsetDateTime) -> bool {
-        self.first.is_some_and(|first| after(first, limit) <= now)
+    /// Whether it has failed for so long, and so often, that nobody seems to miss it: a clock that
+    /// jumps, or a machine that was off, is no reason.
+    pub(crate) fn is_given_up(&self, schedule: &Schedule, now: OffsetDateTime) -> bool {
+        self.failures >= schedule.give_up_failures()
+            && self.first.is_some_and(|first| after(first, schedule.give_up) <= now)
+    }
+
+    /// Whether the next one has its time. One that is further away than any wait is: the clock
+    /// was set back since.
+    pub(crate) fn is_due(&self, schedule: &Schedule, now: OffsetDateTime) -> bool {
+        self.next.is_none_or(|next| next <= now || after(now, schedule.longest_wait()) < next)
     }
 
     /// As found in the store; the wait left is at most until `latest`.
@@ -120,6 +134,26 @@ impl Attempt {
 }
 
 impl State {
+    /// The certificate of an authority that is shown for a name, and how it was had: its own, or
+    /// an imported wildcard's. A wildcard that was ordered does not stand in for others: whoever
+    /// wants both has both.
+    pub(crate) fn shown_for<'t>(
+        &self,
+        table: &'t Table,
+        name: &str,
+    ) -> (Option<&'t Arc<Held>>, Option<&Issuance>) {
+        let names = table.of(Origin::Acme);
+        if let Some(own) = names.get(name) {
+            return (Some(own), self.issued.get(name));
+        }
+        let wildcard = names::parent(name).map(|parent| format!("*{parent}"));
+        let imported = wildcard.and_then(|wildcard| {
+            let issued = self.issued.get(&wildcard).filter(|issued| issued.authority == IMPORTED);
+            Some((names.get(&wildcard)?, issued?))
+        });
+        imported.map_or((None, None), |(held, issued)| (Some(held), Some(issued)))
+    }
+
     /// Names wanted from `origin`.
     pub(crate) fn wanted_from(&self, origin: Origin) -> impl Iterator<Item = &String> {
         let names = self.wanted.names.iter();

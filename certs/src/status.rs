@@ -7,11 +7,12 @@ use crate::{
     held::Held,
     internal::RENEW_AT_PERCENT,
     job::renews_at,
+    schedule::Schedule,
     state::{Attempt, State},
     table::Origin,
 };
 use serde::Serialize;
-use std::{path::PathBuf, time::Duration};
+use std::{collections::BTreeSet, path::PathBuf, sync::Arc};
 use time::OffsetDateTime;
 
 /// A certificate that is served or wanted.
@@ -73,6 +74,9 @@ pub enum CertificateState {
     Missing,
 }
 
+const UNWANTED: &str = "no listener has a use for it: shown to clients that ask for its names, and \
+     not renewed";
+
 const SHALLOW: &str = "many clients refuse a wildcard right below a top-level name: name the hosts \
      in `names` of `tls`";
 
@@ -89,12 +93,28 @@ pub(crate) fn list(inner: &Inner) -> Vec<CertificateStatus> {
             ..of_held(held, Source::File)
         });
     }
+    let mut shown = BTreeSet::new();
     for (origin, name) in &state.wanted.names {
-        let held = table.of(*origin).get(name);
+        let held = match origin {
+            Origin::Internal => table.of(*origin).get(name),
+            Origin::Acme => state.shown_for(&table, name).0,
+        };
+        shown.extend(held.map(Arc::as_ptr));
         all.push(match origin {
             Origin::Internal => internal(&state, name, held),
-            Origin::Acme => acme(&state, name, held, inner.schedule.give_up, now),
+            Origin::Acme => acme(&state, name, held, &inner.schedule, now),
         });
+    }
+    for (origin, source) in [(Origin::Acme, Source::Acme), (Origin::Internal, Source::Internal)] {
+        for held in table.of(origin).values() {
+            // One that has several names is there under each.
+            if shown.insert(Arc::as_ptr(held)) {
+                all.push(CertificateStatus {
+                    remark: Some(UNWANTED.to_owned()),
+                    ..of_held(held, source)
+                });
+            }
+        }
     }
     for (name, reason) in &state.wanted.impossible {
         all.push(CertificateStatus {
@@ -106,7 +126,7 @@ pub(crate) fn list(inner: &Inner) -> Vec<CertificateStatus> {
     all
 }
 
-fn internal(state: &State, name: &str, held: Option<&std::sync::Arc<Held>>) -> CertificateStatus {
+fn internal(state: &State, name: &str, held: Option<&Arc<Held>>) -> CertificateStatus {
     // RFC 6125 leaves it open, webpki and browsers do not.
     let shallow = name.strip_prefix("*.").is_some_and(|rest| !rest.contains('.'));
     let last_error = state.internal_errors.get(name).cloned();
@@ -127,8 +147,8 @@ fn internal(state: &State, name: &str, held: Option<&std::sync::Arc<Held>>) -> C
 fn acme(
     state: &State,
     name: &str,
-    held: Option<&std::sync::Arc<Held>>,
-    give_up: Duration,
+    held: Option<&Arc<Held>>,
+    schedule: &Schedule,
     now: OffsetDateTime,
 ) -> CertificateStatus {
     let none = Attempt::default();
@@ -139,7 +159,7 @@ fn acme(
         _ => now,
     };
     let next = attempt.next.map_or(due, |next| next.max(due));
-    let given_up = attempt.is_given_up(give_up, now);
+    let given_up = attempt.is_given_up(schedule, now);
     let status = match held {
         Some(held) => of_held(held, Source::Acme),
         None if given_up => absent(name, Source::Acme, CertificateState::Missing),
@@ -147,8 +167,9 @@ fn acme(
     };
     let last_error = attempt.error.as_ref().map(|error| match given_up {
         true => format!(
-            "given up after {} days of failures, until `[acme]` changes in how it orders: {error}",
-            give_up.as_secs() / 86_400
+            "given up after {} days of failures, until `[acme]` changes in how it orders or \
+             `tidegate certs renew {name}` asks for it: {error}",
+            schedule.give_up.as_secs() / 86_400
         ),
         false => error.clone(),
     });

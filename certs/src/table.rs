@@ -67,6 +67,10 @@ impl Managed {
         self.0.load()
     }
 
+    pub(crate) fn load_full(&self) -> Arc<Table> {
+        self.0.load_full()
+    }
+
     /// Puts certificates just issued in force, whatever is there: each is newer than anything
     /// the store has shown so far.
     pub(crate) fn replace(&self, fresh: &[Fresh]) {

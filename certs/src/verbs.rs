@@ -3,22 +3,38 @@
 use crate::{
     CertsError, Inner,
     acme::{Failure, RevocationReason},
+    clock::after,
+    import::IMPORTED,
     open::read,
     stored::{self, StoredRenewal, certificate_key},
     table::Origin,
 };
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 use tidegate_config::{Acme, Issuer};
 use tidegate_store::Op;
 
+/// A name that has just had a certificate gets another only for who insists: authorities allow a few
+/// a week.
+const REST: Duration = Duration::from_secs(3600);
+
 /// See [`crate::Certs::renew`].
-pub(crate) fn renew(inner: &Inner, name: &str) -> Result<(), CertsError> {
+pub(crate) fn renew(inner: &Inner, name: &str, insist: bool) -> Result<(), CertsError> {
+    let now = inner.clock.now();
     let mut state = inner.state.lock();
     if !state.wanted_from(Origin::Acme).any(|wanted| wanted == name) {
         let what = "is not a name that a listener has by ACME".to_owned();
         return Err(CertsError::Name { name: name.to_owned(), what });
     }
-    state.attempts.remove(name);
+    let issued = state.issued.get(name).and_then(|issued| issued.at);
+    if !insist && issued.is_some_and(|at| (at..after(at, REST)).contains(&now)) {
+        let what = "had a certificate within the last hour, and authorities count them".to_owned();
+        return Err(CertsError::Early { name: name.to_owned(), what });
+    }
+    if let Some(attempt) = state.attempts.get_mut(name) {
+        // That it failed still counts: the next attempt is rehearsed.
+        attempt.first = None;
+        attempt.next = attempt.next.filter(|_| !insist);
+    }
     state.renew.insert(name.to_owned());
     drop(state);
     tracing::info!(name, "a certificate is ordered anew, as asked");
@@ -49,19 +65,32 @@ pub(crate) async fn revoke(
     let entry = entry.ok_or_else(|| missing("has no certificate of an authority"))?;
     let (stored, certificate) =
         read(&entry).map_err(|_| missing("has a stored certificate that is broken"))?;
+    if stored.authority == IMPORTED {
+        return Err(missing("has an imported certificate: revoke it where it was obtained"));
+    }
     let (acme, issuer) = configured(inner, &stored.authority)?;
     let leaf = certificate.key.cert.first().map(AsRef::as_ref).unwrap_or_default();
     let revoked = inner.orders.revoke(&acme, &issuer, leaf, &stored.key, reason).await;
     let remedy = "the certificate is still good and still served";
     revoked.map_err(|failure| failed(&issuer.name, &failure, remedy))?;
     tracing::info!(name, serial = certificate.serial, ?reason, "a certificate was revoked");
-    if let Some(id) = certificate.renewal_id {
-        let renewal = StoredRenewal::revoked(id);
+    let renewal = certificate.renewal_id.map(StoredRenewal::revoked);
+    {
+        let mut state = inner.state.lock();
+        if let Some(renewal) = &renewal {
+            state.renewals.insert(name.to_owned(), renewal.clone());
+        }
+        if let Some(attempt) = state.attempts.get_mut(name) {
+            (attempt.first, attempt.next) = (None, None);
+        }
+        if state.wanted_from(Origin::Acme).any(|wanted| wanted == name) {
+            state.renew.insert(name.to_owned());
+        }
+    }
+    inner.wake.notify_one();
+    if let Some(renewal) = renewal {
         let put = Op::Put { key: stored::renewal_key(name), value: stored::encode(&renewal) };
-        let kept = inner.store.txn(vec![], vec![put]).await;
-        inner.state.lock().renewals.insert(name.to_owned(), renewal);
-        inner.wake.notify_one();
-        kept?;
+        inner.store.txn(vec![], vec![put]).await?;
     }
     Ok(())
 }

@@ -61,7 +61,7 @@ impl Wanted {
             Some(REGEX)
         } else if origin == Origin::Internal {
             None
-        } else if !is_public_name(pattern.text.strip_prefix("*.").unwrap_or(&pattern.text)) {
+        } else if !names::is_public(pattern.text.strip_prefix("*.").unwrap_or(&pattern.text)) {
             Some(NOT_A_NAME)
         } else {
             match &self.acme {
@@ -97,21 +97,6 @@ fn patterns(config: &Config, name: &Name, tls: &Tls) -> Vec<Pattern> {
             HostPattern::Regex(regex) => Pattern { text: format!("~{regex}"), is_regex: true },
         });
     hosts.chain(tls.names.iter().chain(&tls.default).map(|name| Pattern::plain(name))).collect()
-}
-
-/// At least two labels of letters, digits and hyphens, the last not a number.
-fn is_public_name(name: &str) -> bool {
-    let label = |label: &str| {
-        (1..=63).contains(&label.len())
-            && !label.starts_with('-')
-            && !label.ends_with('-')
-            && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
-    };
-    let last = name.rsplit('.').next().unwrap_or_default();
-    name.len() <= 253
-        && names::parent(name).is_some()
-        && name.split('.').all(label)
-        && !last.bytes().all(|byte| byte.is_ascii_digit())
 }
 
 #[cfg(test)]
@@ -162,15 +147,5 @@ mod tests {
         assert_eq!(of(Origin::Acme), ["extra.example.com", "shop.example.com"]);
         assert_eq!(of(Origin::Internal), ["*.corp.example.com", "db.internal", "shop.example.com"]);
         assert_eq!(wanted.impossible.keys().collect::<Vec<_>>(), ["*.example.com"]);
-    }
-
-    #[test]
-    fn only_full_host_names_can_be_ordered() {
-        for good in ["shop.example.com", "xn--bcher-kva.example", "a-1.io"] {
-            assert!(is_public_name(good), "{good}");
-        }
-        for bad in ["com", "", ".", "a..b", "-a.com", "a_b.com", "1.2.3", &"a.".repeat(200)] {
-            assert!(!is_public_name(bad), "{bad}");
-        }
     }
 }

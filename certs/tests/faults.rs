@@ -265,7 +265,12 @@ async fn a_name_that_failed_for_thirty_days_is_given_up_until_its_settings_chang
     let clock = Clock::new(move || {
         time::OffsetDateTime::now_utc() + time::Duration::days(shown.load(Ordering::Relaxed))
     });
-    let node = Node::start_with(rig.dir.path(), true, |options| options.clock = clock).await;
+    let node = Node::start_with(rig.dir.path(), true, |options| {
+        options.clock = clock;
+        // So that one failure is as many as that time has room for.
+        options.schedule.backoff_max = Duration::from_secs(15 * 86_400);
+    })
+    .await;
     node.apply(&rig.config(&[SHOP], ""), Some(&rig.edge));
     let failing = node.until(SHOP, |status| status.last_error.is_some()).await;
     assert_eq!(failing.state, CertificateState::Ordering);
@@ -451,5 +456,89 @@ async fn a_revoked_certificate_is_replaced_also_when_the_account_is_another() {
     assert_eq!(rig.gate.count(Step::Revoke), 3);
     node.until(SHOP, |status| status.serial != second.serial).await;
     assert_eq!(rig.pebble.issued(), 3);
+    node.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn to_wait_for_one_authority_does_not_hide_the_failure_of_another() {
+    let Some(rig) = Rig::new().await else { return };
+    rig.gate.on(|seen| match seen.step {
+        Step::NewOrder => problem(403, "rejectedIdentifier", vec![]),
+        _ => Act::Pass,
+    });
+    let second = Gate::before(&rig.pebble.directory(), rig.pebble.ca()).await;
+    let issuers = [rig.gate.issuer("first", ""), second.issuer("second", ", orders = \"1/h\"")];
+    let config = |hosts: &[&str]| config(&(listener("{}", hosts) + &acme(&issuers, HTTP)));
+    let node = rig.node().await;
+    node.apply(&config(&[SHOP]), Some(&rig.edge));
+    node.held(SHOP).await;
+    node.apply(&config(&[SHOP, "b.example.com"]), Some(&rig.edge));
+    let failed = node.until("b.example.com", |status| status.last_error.is_some()).await;
+    let text = failed.last_error.unwrap();
+    assert!(text.contains("first: ") && text.contains("second: "), "{text}");
+    node.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_authority_that_refuses_another_account_key_goes_on_with_the_old_one() {
+    let Some(rig) = Rig::new().await else { return };
+    let node = rig.node().await;
+    node.apply(&rig.config(&[SHOP], ""), Some(&rig.edge));
+    node.held(SHOP).await;
+    rig.gate.on(|seen| match seen.step {
+        Step::KeyChange => problem(400, "malformed", vec![]),
+        _ => Act::Pass,
+    });
+    node.certs.roll_account_over("pebble").await.unwrap_err();
+    node.apply(&rig.config(&[SHOP, "b.example.com"], ""), Some(&rig.edge));
+    assert_eq!(node.held("b.example.com").await.last_error, None);
+    assert!(!rig.pebble.log().contains("There are now 2 accounts"));
+    node.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn failures_are_forgotten_with_the_wish_and_another_address_is_a_reason_to_try_again() {
+    let Some(rig) = Rig::new().await else { return };
+    rig.gate.on(|seen| match seen.step {
+        Step::NewOrder => problem(400, "invalidContact", vec![]),
+        _ => Act::Pass,
+    });
+    let patient = |options: &mut tidegate_certs::Options| {
+        options.schedule.backoff_first = Duration::from_secs(3600);
+        options.schedule.backoff_max = Duration::from_secs(3600);
+    };
+    let node = Node::start_with(rig.dir.path(), true, patient).await;
+    node.apply(&rig.config(&[SHOP], ""), Some(&rig.edge));
+    node.until(SHOP, |status| status.last_error.is_some()).await;
+    node.stored("acme/retry/shop.example.com").await;
+    rig.gate.pass();
+    node.apply(&rig.config(&["b.example.com"], ""), Some(&rig.edge));
+    node.held("b.example.com").await;
+    node.gone("acme/retry/shop.example.com").await;
+
+    rig.gate.on(|seen| match seen.step {
+        Step::NewOrder => problem(400, "invalidContact", vec![]),
+        _ => Act::Pass,
+    });
+    node.apply(&rig.config(&[SHOP], ""), Some(&rig.edge));
+    node.until(SHOP, |status| status.last_error.is_some()).await;
+    rig.gate.pass();
+    let mut other = rig.config(&[SHOP], "");
+    other.acme.as_mut().unwrap().email = Some("b@example.com".into());
+    node.apply(&other, Some(&rig.edge));
+    node.held(SHOP).await;
+    node.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_certificate_that_was_just_had_is_renewed_for_who_insists() {
+    let Some(rig) = Rig::new().await else { return };
+    let node = rig.node().await;
+    node.apply(&rig.config(&[SHOP], ""), Some(&rig.edge));
+    let first = node.held(SHOP).await;
+    let early = node.certs.renew(SHOP, false).unwrap_err().to_string();
+    assert!(early.contains("within the last hour"), "{early}");
+    node.certs.renew(SHOP, true).unwrap();
+    node.until(SHOP, |status| status.serial != first.serial).await;
     node.stop().await;
 }

@@ -143,3 +143,42 @@ async fn a_disk_that_is_full_at_the_start_keeps_nothing_from_being_served() {
     assert!(notices.iter().any(|text| text.contains("could not be kept aside")), "{notices:?}");
     node.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_could_not_be_stored_does_not_undo_what_another_stored_since() {
+    let edge = Edge::start().await;
+    let settings = Settings {
+        http_port: edge.http.port(),
+        tls_port: edge.tls.port(),
+        validity: 86_400,
+        eab: false,
+    };
+    let Some(pebble) = Pebble::start(settings) else { return };
+    let dirs = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
+    let text = listener("{}", &[SHOP]) + &acme(&[issuer("pebble", &pebble)], "[\"http-01\"]");
+    // Somebody else's certificate for the name.
+    let other = Node::start(dirs[0].path()).await;
+    other.apply(&config(&text), Some(&edge));
+    other.held(SHOP).await;
+    let theirs = other.stored("certs/acme/shop.example.com").await;
+    let serial = other.status(SHOP).serial;
+    other.stop().await;
+
+    let full = Arc::new(AtomicBool::new(true));
+    let node = Node::start_with(dirs[1].path(), true, |options| {
+        let store = Arc::clone(&options.store);
+        options.store = Arc::new(Full { store, full: Arc::clone(&full), frozen: Arc::default() });
+    })
+    .await;
+    node.apply(&config(&text), Some(&edge));
+    node.until(SHOP, |status| status.last_error.is_some() && status.serial.is_some()).await;
+    let put = Op::Put { key: "certs/acme/shop.example.com".to_owned(), value: theirs.clone() };
+    node.store.txn(vec![], vec![put]).await.unwrap();
+    node.until(SHOP, |status| status.serial == serial).await;
+    full.store(false, Ordering::Relaxed);
+    // Long enough for several looks.
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert_eq!(node.stored("certs/acme/shop.example.com").await, theirs);
+    assert_eq!(node.status(SHOP).serial, serial);
+    node.stop().await;
+}

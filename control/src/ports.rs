@@ -46,7 +46,7 @@ pub trait Certificates: Send + Sync + 'static {
     fn root_pem(&self) -> String;
 
     /// Has a certificate ordered anew, now.
-    fn renew(&self, name: &str) -> Result<(), CertsError>;
+    fn renew(&self, name: &str, insist: bool) -> Result<(), CertsError>;
 
     /// Revokes a certificate, and has another ordered.
     async fn revoke(&self, name: &str, reason: RevocationReason) -> Result<(), CertsError>;
@@ -68,8 +68,8 @@ impl Certificates for Certs {
         Certs::root_pem(self)
     }
 
-    fn renew(&self, name: &str) -> Result<(), CertsError> {
-        Certs::renew(self, name)
+    fn renew(&self, name: &str, insist: bool) -> Result<(), CertsError> {
+        Certs::renew(self, name, insist)
     }
 
     async fn revoke(&self, name: &str, reason: RevocationReason) -> Result<(), CertsError> {

@@ -239,8 +239,12 @@ impl Core {
         }
         let drain = snapshot.config.server.drain;
         for listener in old.into_values() {
-            let reused = control.listeners.values().any(|l| l.bound == listener.bound);
-            let how = if reused { Accepting::HandedOver } else { Accepting::Removed };
+            let heir = control.listeners.values().find(|l| l.bound == listener.bound);
+            let how = if heir.is_some() { Accepting::HandedOver } else { Accepting::Removed };
+            // What the heir demands of clients holds for connections that are older, too.
+            if let Some(listening) = heir.and_then(|heir| snapshot.listeners.get(&heir.name)) {
+                listener.set_last(Arc::clone(listening));
+            }
             tracing::info!(listener = %listener.name, address = %listener.bound, "removed");
             listener.stop(how);
             self.background.spawn(async move {

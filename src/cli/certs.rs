@@ -140,7 +140,7 @@ async fn import(remote: &Remote, chain: &Path, key: &Path) -> Result<String, Fai
     let Imported { names, unused, not_after } = verbs::view(answer.content)?;
     let mut text = format!("{}: until {not_after}\n", names.join(", "));
     for name in unused {
-        text.push_str(&format!("{name} is not served: no listener has it by ACME\n"));
+        text.push_str(&format!("{name} is kept: no listener has a use for it now\n"));
     }
     Ok(text)
 }

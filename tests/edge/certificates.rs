@@ -220,17 +220,39 @@ async fn a_certificate_that_was_imported_is_served_kept_and_exported() {
     ca.issue(&["shop.example.com", "other.example.com"]).write(&dir, "new");
     let (chain, key) = (dir.path("new.crt"), dir.path("new.key"));
     let (chain, key) = (chain.to_str().unwrap(), key.to_str().unwrap());
+    // As others keep them: one file with both. The key stays out of what everybody may read.
+    let both = std::fs::read_to_string(key).unwrap() + &std::fs::read_to_string(chain).unwrap();
+    let combined = dir.path("both.pem");
+    std::fs::write(&combined, both).unwrap();
+    let combined = combined.to_str().unwrap();
     ca.issue(&["x.example.com"]).write(&dir, "x");
     let foreign = edge.cli(&["certs", "import", chain, dir.path("x.key").to_str().unwrap()]).await;
     assert_eq!(foreign.code, 1, "{foreign:?}");
     assert!(foreign.stderr.contains("key"), "{foreign:?}");
-    let imported = edge.cli(&["certs", "import", chain, key]).await;
+    let imported = edge.cli(&["certs", "import", combined, combined]).await;
     assert_eq!(imported.code, 0, "{imported:?}");
-    assert!(imported.stdout.contains("other.example.com is not served"), "{imported:?}");
+    assert!(imported.stdout.contains("other.example.com is kept"), "{imported:?}");
     assert_eq!(shown(&edge).await, Some(200));
     edge.kill().await;
     edge = edge.restart().await;
     assert_eq!(shown(&edge).await, Some(200), "it outlives the process");
+
+    ca.issue(&["*.wide.example.org"]).write(&dir, "wide");
+    let (wide, wide_key) = (dir.path("wide.crt"), dir.path("wide.key"));
+    let wide = ["certs", "import", wide.to_str().unwrap(), wide_key.to_str().unwrap()];
+    let imported = edge.cli(&wide).await;
+    assert!(imported.stdout.contains("*.wide.example.org is kept"), "{imported:?}");
+    let listed = edge.cli(&["certs"]).await.stdout;
+    assert!(listed.contains("no listener has a use for it"), "{listed}");
+    // Once a host below it is wanted it is served, and nobody is asked for one.
+    edge.reload(&config.replace("shop.example.com", "a.wide.example.org")).await;
+    let mut client = Client::http1(edge.address("https").await);
+    client = client.tls(ca.client(&[])).host("a.wide.example.org");
+    assert_eq!(client.try_send(request("GET", "/", "")).await.unwrap().status, 200);
+    let listed = edge.cli(&["certs"]).await.stdout;
+    let row = listed.lines().find(|line| line.contains("wide.example.org")).unwrap();
+    assert!(!row.contains("no listener") && !listed.contains("nobody: "), "{listed}");
+    edge.reload(&config).await;
 
     let out = dir.path("out");
     std::fs::create_dir(&out).unwrap();

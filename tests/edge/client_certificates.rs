@@ -327,6 +327,20 @@ async fn a_reload_that_asks_for_certificates_counts_for_open_connections() {
 }
 
 #[tokio::test]
+async fn what_a_listener_demands_holds_for_connections_to_the_one_before_it() {
+    let story = Story::start(Ca::new(), Dir::new(), "mode = \"optional\"").await;
+    let mut stranger = Client::http1(story.address).tls(story.servers.client(&["http/1.1"]));
+    assert_eq!(stranger.get("/").await.status, 200);
+    let text = std::fs::read_to_string(story.edge.dir.path("edge.toml")).unwrap();
+    let heir = format!("[listeners.other]\naddress = \"{}\"", story.address);
+    let renamed = text.replace(listener("https").trim(), &heir).replace("optional", "require");
+    assert!(renamed.contains("listeners.other") && !renamed.contains("listeners.https"));
+    story.edge.reload(&renamed).await;
+    stranger.get("/").await.assert_refused(421, reasons::MISDIRECTED);
+    assert_eq!(stranger.opened, 1);
+}
+
+#[tokio::test]
 async fn an_upstream_is_shown_the_certificate_it_asks_for() {
     let (ca, ours, dir) = (Ca::new(), Ca::new(), Dir::new());
     let tls = ca.issue(&["up.test"]).server_for(&ours, &["http/1.1"]);

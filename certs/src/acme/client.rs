@@ -81,9 +81,9 @@ pub(super) enum WireError {
         /// The authority wants no orders for that long (429 or 503 with `Retry-After`).
         hold: Option<Duration>,
     },
-    #[error("`{url}` answered {status} without an ACME problem")]
+    #[error("`{}` answered {status} without an ACME problem", short(.url))]
     Status { url: String, status: StatusCode, hold: Option<Duration> },
-    #[error("`{url}` answered something that is not ACME: is `directory` right?")]
+    #[error("`{}` answered something that is not ACME: is `directory` right?", short(.url))]
     NotAcme { url: String },
     #[error("the authority did not answer within {} s", .0.as_secs())]
     Late(Duration),
@@ -101,6 +101,11 @@ impl WireError {
             _ => "",
         }
     }
+}
+
+/// The beginning of a URL: authorities make them, of any length.
+fn short(url: &str) -> String {
+    url.chars().take(200).collect()
 }
 
 /// The last part of a problem's type (section 6.7).

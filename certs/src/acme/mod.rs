@@ -17,6 +17,7 @@ mod transport;
 pub(crate) use failure::{Failure, Scope};
 pub(crate) use issued::Issued;
 pub use revoke::RevocationReason;
+pub(crate) use transport::MAX_RETRY_AFTER;
 
 use crate::{
     challenges::{ChallengeKind, Challenges},
@@ -102,7 +103,10 @@ impl Orders {
                     self.metrics.ordered(&issuer.name, "issued");
                     return Ok(issued);
                 }
-                Err(failure) if matches!(failure.scope, Scope::Node | Scope::Turn) => {
+                Err(failure) if failure.scope == Scope::Node => return Err(failure),
+                // Else an issuer has failed: to wait for this one's turn would hide that, and ask
+                // the other again and again.
+                Err(failure) if failure.scope == Scope::Turn && texts.is_empty() => {
                     return Err(failure);
                 }
                 Err(failure) => {

@@ -37,6 +37,8 @@ use tidegate_store::{Committed, Compare, Lease, Op, Store};
 
 /// First and longest pause between two looks at an order.
 const POLL: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(5));
+/// The longest pause that an authority is granted.
+const LONGEST_POLL: Duration = Duration::from_secs(30);
 /// An order is gone on with for that long; authorities forget them after a week or so.
 const ORDER_LIFE: i64 = 24 * 3600;
 /// An order that is `processing` for longer than this is given up.
@@ -339,12 +341,14 @@ impl Desk<'_> {
         let deadline = Instant::now() + limit;
         let mut pause = POLL.0;
         while !done(order.body.status) {
-            let wait = order.retry_after.take().unwrap_or_default().max(pause);
-            pause = (pause * 2).min(POLL.1);
-            if Instant::now() + wait > deadline {
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
                 return Ok(false);
             }
-            tokio::time::sleep(wait).await;
+            // Some say a day where it is a matter of seconds.
+            let asked = order.retry_after.take().unwrap_or_default().min(LONGEST_POLL);
+            tokio::time::sleep(asked.max(pause).min(left)).await;
+            pause = (pause * 2).min(POLL.1);
             let seen = self.look(&order.url).await;
             *order = seen.map_err(|error| Failure::of(&error, None))?;
         }

@@ -11,6 +11,11 @@ use instant_acme::{
 };
 use serde_json::json;
 
+/// One name takes one; a few more are borne.
+const MAX_AUTHORIZATIONS: usize = 8;
+/// In characters.
+const MAX_TOKEN: usize = 128;
+
 impl Desk<'_> {
     /// Answers the order's challenges; `opened` are those that are open now, whatever comes
     /// of it.
@@ -21,6 +26,12 @@ impl Desk<'_> {
         opened: &mut Vec<(ChallengeKind, String)>,
         proving: &mut Option<ChallengeKind>,
     ) -> Result<(), Failure> {
+        let count = order.body.authorizations.len();
+        if count > MAX_AUTHORIZATIONS {
+            self.forget().await;
+            let text = format!("the authority wants {count} authorizations for one name");
+            return Err(Failure::new(Scope::Authority, text));
+        }
         for url in &order.body.authorizations {
             let authorization: AuthorizationState = self.read(url).await?;
             match authorization.status {
@@ -38,6 +49,10 @@ impl Desk<'_> {
                 let text = format!("the authority does not offer {}", words.join(" or "));
                 return Err(Failure::new(Scope::Challenge, text));
             };
+            if !is_token(&challenge.token) {
+                let text = "the authority gave a token that is none (RFC 8555 section 8)";
+                return Err(Failure::new(Scope::Authority, text));
+            }
             *proving = Some(kind);
             opened.push((kind, challenge.token.clone()));
             self.open(kind, &challenge.token).await?;
@@ -116,10 +131,29 @@ impl Desk<'_> {
     }
 }
 
+/// Base64url of 128 bits and more (RFC 8555 section 8): it becomes a part of keys and URLs.
+fn is_token(text: &str) -> bool {
+    let is_safe = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
+    (1..=MAX_TOKEN).contains(&text.len()) && text.bytes().all(is_safe)
+}
+
 fn acme_type(kind: ChallengeKind) -> ChallengeType {
     match kind {
         ChallengeKind::Dns01 => ChallengeType::Dns01,
         ChallengeKind::Http01 => ChallengeType::Http01,
         ChallengeKind::TlsAlpn01 => ChallengeType::TlsAlpn01,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tokens_are_base64url_and_bounded() {
+        assert!(is_token("evaGxfADs6pSRb2LAv9IZf17Dt3juxGJ-PCt92wr-oA"));
+        for bad in ["", "a/b", "a b", "a\n", "ä", &"a".repeat(129)] {
+            assert!(!is_token(bad), "{bad}");
+        }
     }
 }

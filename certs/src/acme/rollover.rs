@@ -4,7 +4,7 @@
 
 use super::{
     account::Registrar,
-    client::WireError,
+    client::{Directory, WireError},
     failure::{Failure, Scope},
     jws::{self, Signer, SigningKey},
 };
@@ -17,6 +17,11 @@ impl Registrar<'_> {
     /// Replaces the account's key.
     pub(super) async fn roll_over(&self) -> Result<(), Failure> {
         self.account(None).await?;
+        let directory = self.client.directory().await;
+        let directory = directory.map_err(|error| Failure::of(&error, None))?;
+        if directory.key_change.is_none() {
+            return Err(Failure::new(Scope::Authority, "the authority changes no keys"));
+        }
         let Some((mut found, revision)) = self.read().await? else {
             return Err(Failure::new(Scope::Node, "the ACME account is gone from the store"));
         };
@@ -52,28 +57,53 @@ impl Registrar<'_> {
         let existing = json!({ "onlyReturnExisting": true });
         let asked =
             self.client.post(&Signer::Key(&next), &directory.new_account, Some(&existing)).await;
-        match asked {
+        let refused = match asked {
             // It was changed, and we did not hear of it.
-            Ok(answer) if answer.location.as_ref() == Some(&url) => {}
+            Ok(answer) if answer.location.as_ref() == Some(&url) => None,
             Ok(_) => {
                 let text = "the next key of the account belongs to another account there";
-                return Err(Failure::new(Scope::Authority, text));
+                Some(Failure::new(Scope::Authority, text))
             }
+            // It is the account's key, and the account is closed: orders find out.
+            Err(error) if error.kind() == "unauthorized" => None,
             Err(error) if error.kind() == "accountDoesNotExist" => {
-                let change = directory.key_change.as_ref().ok_or_else(|| {
-                    Failure::new(Scope::Authority, "the authority does not change keys")
-                })?;
-                let word = jws::key_change(&next, &old, &url, change)
-                    .map_err(|error| failed(error.into()))?;
-                let signer = Signer::Account { key: &old, url: &url };
-                self.client.post(&signer, change, Some(&word)).await.map_err(failed)?;
+                self.change(&old, &next, &url, &directory).await?
             }
             Err(error) => return Err(failed(error)),
+        };
+        if let Some(failure) = refused {
+            // The old key stays; orders must not fail for a change that cannot be.
+            found.next_key = None;
+            self.write(&found, revision).await?;
+            return Err(failure);
         }
         found.key = next_text;
         found.next_key = None;
         self.write(&found, revision).await?;
         tracing::info!(authority = self.issuer.name, "the ACME account has another key");
         Ok(())
+    }
+
+    /// Has the authority change the key; gives back why it will not. An error is one that may be
+    /// none the next time.
+    async fn change(
+        &self,
+        old: &SigningKey,
+        next: &SigningKey,
+        account: &str,
+        directory: &Directory,
+    ) -> Result<Option<Failure>, Failure> {
+        let failed = |error: WireError| Failure::of(&error, None);
+        let Some(url) = &directory.key_change else {
+            return Ok(Some(Failure::new(Scope::Authority, "the authority changes no keys")));
+        };
+        let word =
+            jws::key_change(next, old, account, url).map_err(|error| failed(error.into()))?;
+        let signer = Signer::Account { key: old, url: account };
+        match self.client.post(&signer, url, Some(&word)).await {
+            Ok(_) => Ok(None),
+            Err(error @ WireError::Problem { hold: None, .. }) => Ok(Some(failed(error))),
+            Err(error) => Err(failed(error)),
+        }
     }
 }

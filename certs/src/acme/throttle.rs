@@ -18,6 +18,9 @@ use time::OffsetDateTime;
 const USUAL: Rate = Rate { count: 10, per: Duration::from_secs(10) };
 /// What Let's Encrypt allows an account.
 const LETS_ENCRYPT: Rate = Rate { count: 300, per: Duration::from_secs(3 * 3600) };
+/// The longest that an account rests. A name waits as long as its order was told to; what was said
+/// to it may be about it alone, and must not keep all others from being renewed.
+const MAX_HOLD: Duration = Duration::from_secs(3600);
 /// Turns to change the record while others do.
 const TURNS: u32 = 8;
 
@@ -62,6 +65,7 @@ impl Throttles {
 
     /// Remembers that the authority wants no orders for `wait`.
     pub(super) async fn hold(&self, slug: &str, wait: Duration) {
+        let wait = wait.min(MAX_HOLD);
         for _ in 0..TURNS {
             let (mut record, revision) = self.read(slug).await;
             let until = crate::clock::after(self.clock.now(), wait).unix_timestamp();

@@ -20,7 +20,7 @@ const MAX_BODY: usize = 1024 * 1024;
 /// Idle connections kept to one authority.
 const MAX_IDLE: usize = 4;
 /// The longest `Retry-After` believed.
-pub(super) const MAX_RETRY_AFTER: Duration = Duration::from_secs(24 * 3600);
+pub(crate) const MAX_RETRY_AFTER: Duration = Duration::from_secs(24 * 3600);
 
 /// Connections to one authority, always over TLS.
 pub(super) struct Transport {

@@ -5,13 +5,13 @@ use super::provider::{Action, Provider, ProviderError, Record};
 use async_trait::async_trait;
 use rustix::process::{Pid, Signal, kill_process_group};
 use std::{io, process::Stdio};
-use tidegate_config::DnsExec;
+use tidegate_config::{DnsExec, Secret};
 use tokio::{
     io::{AsyncRead, AsyncReadExt},
     process::Command,
 };
 
-/// What is kept of what a program writes on stderr, in bytes.
+/// What is logged of what a program writes on stderr, in bytes.
 const MAX_OUTPUT: usize = 4096;
 
 /// Runs a program.
@@ -53,23 +53,30 @@ impl Exec {
         let mut child = program.spawn()?;
         let group = Group(child.id().and_then(|id| Pid::from_raw(id.try_into().ok()?)));
         let output = child.stderr.take();
+        let kept = MAX_OUTPUT + self.secrets().map(str::len).max().unwrap_or(0);
         let wait = async {
             let status = child.wait().await;
             // What it left behind would keep its stderr open.
             drop(group);
             status
         };
-        let (status, output) = tokio::join!(wait, beginning(output));
+        let (status, output) = tokio::join!(wait, beginning(output, kept));
         Ok((status?, output))
+    }
+
+    fn secrets(&self) -> impl Iterator<Item = &str> {
+        let values = self.settings.environment.values().map(Secret::reveal);
+        values.filter(|secret| !secret.is_empty())
     }
 
     /// What it wrote, without the secrets that we gave it and without control characters.
     fn shown(&self, output: &[u8]) -> String {
         let mut text = String::from_utf8_lossy(output).into_owned();
-        for secret in self.settings.environment.values() {
-            text = text.replace(secret.reveal(), "***");
+        for secret in self.secrets() {
+            text = text.replace(secret, "***");
         }
-        text.trim().chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
+        // Only now: the cut may not leave the beginning of a secret.
+        text.trim().chars().take(MAX_OUTPUT).map(|c| if c.is_control() { ' ' } else { c }).collect()
     }
 }
 
@@ -109,12 +116,12 @@ impl Drop for Group {
     }
 }
 
-/// The first bytes that are written; the rest is read and forgotten, so that no writer waits.
-async fn beginning(from: Option<impl AsyncRead + Unpin>) -> Vec<u8> {
+/// The first `most` bytes that are written; the rest is read and forgotten, so that no writer waits.
+async fn beginning(from: Option<impl AsyncRead + Unpin>, most: usize) -> Vec<u8> {
     let (mut kept, mut part) = (Vec::new(), [0; 1024]);
     let Some(mut from) = from else { return kept };
     while let Ok(length @ 1..) = from.read(&mut part).await {
-        let room = MAX_OUTPUT - kept.len();
+        let room = most - kept.len();
         kept.extend_from_slice(&part[..length.min(room)]);
     }
     kept
@@ -166,13 +173,15 @@ mod tests {
         assert!(text.contains("exit status: 3") && !text.contains("topsecret"), "{text}");
         let shown = exec("", LONG).shown(b"a topsecret\x1b[31m\n");
         assert_eq!(shown, "a *** [31m");
+        let cut = [&[b'x'; MAX_OUTPUT - 3], &b"topsecret"[..]].concat();
+        assert!(exec("", LONG).shown(&cut).ends_with("x***"));
     }
 
     #[tokio::test]
     async fn much_output_neither_stops_a_program_nor_is_it_kept() {
         let script = "head -c 1000000 /dev/zero >&2; head -c 1000000 /dev/zero";
         present(script, LONG).await.unwrap();
-        let kept = beginning(Some(&vec![b'x'; 10_000][..])).await;
+        let kept = beginning(Some(&vec![b'x'; 10_000][..]), MAX_OUTPUT).await;
         assert_eq!(kept.len(), MAX_OUTPUT);
     }
 

@@ -5,11 +5,12 @@
 use super::provider::Record;
 use crate::{
     Inner,
+    job::keep,
     stored::{self, certificate_key},
     table::Origin,
 };
 use serde::{Deserialize, Serialize};
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 use tidegate_config::Name;
 use tidegate_store::{Op, Store, StoreError};
 use tokio::sync::watch;
@@ -101,7 +102,12 @@ async fn clear_once(inner: &Inner) -> Result<(), StoreError> {
             continue;
         };
         let given_up = inner.clock.now().unix_timestamp() - stored.since > GIVE_UP;
-        withdraw(inner, stored, given_up.then_some(delete)).await;
+        tokio::select! {
+            () = withdraw(inner, stored, given_up.then_some(delete)) => {}
+            () = keep(&inner.store, &lease, inner.schedule.lease) => {
+                tracing::debug!("somebody proves a name whose record was to be removed");
+            }
+        }
         inner.store.release(&lease).await?;
     }
     Ok(())
@@ -111,20 +117,15 @@ async fn withdraw(inner: &Inner, stored: Stored, give_up: Option<Op>) {
     let (name, fqdn) = (stored.name.clone(), stored.fqdn.clone());
     let Some((provider, record)) = stored.read() else { return };
     let dns01 = inner.orders.dns01();
-    // Not longer than the lease: then somebody may prove the name again.
-    let limit = inner.schedule.lease.max(Duration::from_secs(1));
-    let taken =
-        tokio::time::timeout(limit, dns01.take_back(&inner.store, &provider, &record)).await;
-    match (taken, give_up) {
-        (Ok(Ok(())), _) => tracing::info!(name, fqdn, "a DNS record that was left is removed"),
+    match (dns01.take_back(&inner.store, &provider, &record).await, give_up) {
+        (Ok(()), _) => tracing::info!(name, fqdn, "a DNS record that was left is removed"),
         (_, Some(delete)) => {
             tracing::error!(name, fqdn, "a DNS record cannot be removed: remove it by hand");
             // Then it is given up the next time.
             let _ = inner.store.txn(vec![], vec![delete]).await;
         }
-        (Ok(Err(cause)), None) => {
+        (Err(cause), None) => {
             tracing::debug!(name, fqdn, %cause, "a DNS record cannot be removed yet");
         }
-        (Err(_), None) => tracing::debug!(name, fqdn, "a DNS record cannot be removed yet"),
     }
 }

@@ -1,7 +1,7 @@
 //! A provider behind a URL: one POST of JSON for each change.
 
 use super::provider::{Action, Provider, ProviderError, Record};
-use crate::http::{HttpError, ask, broken, host, tls};
+use crate::http::{HttpError, ask_status, broken, host, tls};
 use async_trait::async_trait;
 use aws_lc_rs::hmac;
 use bytes::Bytes;
@@ -14,9 +14,6 @@ use std::{
 };
 use tidegate_config::{DnsWebhook, Secret};
 use tokio_rustls::TlsConnector;
-
-/// The longest answer read, in bytes; nothing is made of it.
-const MAX_ANSWER: usize = 64 << 10;
 
 /// Asks a service.
 pub(super) struct Webhook {
@@ -68,9 +65,8 @@ impl Provider for Webhook {
     async fn change(&self, action: Action, record: &Record) -> Result<(), ProviderError> {
         let host = host(&self.url);
         let request = self.request(action, record).map_err(|error| broken(&self.url, &error))?;
-        let answer = ask(request, self.tls.as_ref(), MAX_ANSWER, self.timeout).await;
         // What a service says may hold secrets of its own: its status is enough.
-        match answer.map(|answer| answer.status()) {
+        match ask_status(request, self.tls.as_ref(), self.timeout).await {
             Ok(status) if status.is_success() => Ok(()),
             Ok(status) => Err(ProviderError::Status { host: host.to_owned(), status }),
             Err(HttpError::Timeout { after, .. }) => Err(ProviderError::Timeout {

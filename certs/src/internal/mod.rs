@@ -9,14 +9,14 @@ mod obtain;
 pub(crate) use obtain::obtain;
 
 use crate::{
-    certificate::Certificate, clock::after, error::CertsError, held::Held,
+    certificate::Certificate, clock::after, error::CertsError, held::Held, save::Leaf,
     stored::StoredCertificate,
 };
 use authority::Authority;
 use rcgen::{
     CertificateParams, DistinguishedName, ExtendedKeyUsagePurpose, Issuer, KeyPair, KeyUsagePurpose,
 };
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 use time::OffsetDateTime;
 
 const DAY: Duration = Duration::from_secs(24 * 3600);
@@ -88,13 +88,6 @@ impl InternalCa {
         let stored = StoredCertificate { authority: self.serial.clone(), chain, key, issued: None };
         Ok(Leaf { held: Held::new(certificate), stored })
     }
-}
-
-/// A leaf just issued.
-#[derive(Clone, Debug)]
-pub(crate) struct Leaf {
-    pub(crate) held: Arc<Held>,
-    pub(crate) stored: StoredCertificate,
 }
 
 fn internal(name: &str, cause: &dyn std::fmt::Display) -> CertsError {

@@ -4,7 +4,7 @@ use super::{DAY, InternalCa, authority::Authority, internal};
 use crate::{
     clock::after,
     error::CertsError,
-    stored::{self, StoredCertificate},
+    stored::{self, StoredCertificate, Unreadable},
 };
 use std::{sync::Arc, time::Duration};
 use tidegate_store::{Committed, Compare, Entry, Op, Revision, Store, StoreError};
@@ -124,6 +124,10 @@ async fn load<T>(
     let Some(entry) = store.get(key).await? else { return Ok((None, Previous::default())) };
     let revision = entry.revision;
     let decoded = stored::decode::<StoredCertificate>(&entry.value);
+    if let Err(Unreadable::Newer(format)) = decoded {
+        // To make another would be to have every client trust a new root.
+        return Err(CertsError::Newer { key: key.to_owned(), format });
+    }
     let read = decoded.map_err(|cause| cause.to_string()).and_then(|stored| {
         let held = read(&stored)?;
         Ok((held, stored))

@@ -10,7 +10,7 @@ mod response;
 
 pub(crate) use request::Question;
 
-use crate::{Inner, held::Held, metrics::Stapled, table::Origin};
+use crate::{Inner, clock::after, held::Held, metrics::Stapled, table::Origin};
 use response::{Answer, Standing};
 use std::{sync::Arc, time::Duration};
 use time::OffsetDateTime;
@@ -22,6 +22,8 @@ const TICK: Duration = Duration::from_secs(1);
 const AGAIN: Duration = Duration::from_secs(300);
 /// Answers are good for days; one for less is not asked for more often.
 const LEAST: Duration = Duration::from_secs(60);
+/// Between two orders in the place of certificates that a responder calls revoked.
+const REPLACE: Duration = Duration::from_secs(3600);
 /// Responders asked at a time.
 const AT_ONCE: usize = 8;
 
@@ -61,8 +63,8 @@ fn served(inner: &Inner) -> Vec<Arc<Held>> {
     let now = inner.clock.now();
     let state = inner.state.lock();
     let table = inner.managed.load();
-    let managed =
-        state.wanted_from(Origin::Acme).filter_map(|name| table.of(Origin::Acme).get(name));
+    // Also what nobody wants any more: it is shown to who asks for it.
+    let managed = table.of(Origin::Acme).values();
     let files = state.files.values().map(|pair| &pair.loaded.held);
     managed.chain(files).filter(|held| held.is_to_be_asked(now)).cloned().collect()
 }
@@ -88,8 +90,8 @@ async fn ask(inner: Arc<Inner>, held: Arc<Held>) {
                     serial = held.certificate.serial,
                     "the certificate is revoked"
                 );
-                replace(&inner, &held);
             }
+            replace(&inner, &held);
             Stapled::Revoked
         }
         Ok((Answer { standing: Standing::Unknown, .. }, _)) => {
@@ -108,15 +110,23 @@ async fn ask(inner: Arc<Inner>, held: Arc<Held>) {
     inner.metrics.stapled(stapled);
 }
 
-/// Has another ordered in the place of a revoked certificate, if it came from an authority.
+/// Has another ordered in the place of a revoked certificate, if it came from an authority: at
+/// once, but not again and again where a responder calls each new one revoked.
 fn replace(inner: &Inner, revoked: &Arc<Held>) {
+    let now = inner.clock.now();
     let table = inner.managed.load();
     let mut state = inner.state.lock();
-    let shows = |name: &&String| {
-        table.of(Origin::Acme).get(name).is_some_and(|held| Arc::ptr_eq(held, revoked))
+    let due = |name: &&String| {
+        let shown = table.of(Origin::Acme).get(name);
+        let last = state.replaced.get(*name).copied();
+        shown.is_some_and(|held| Arc::ptr_eq(held, revoked))
+            && last.is_none_or(|last| !(last..after(last, REPLACE)).contains(&now))
     };
-    let names: Vec<String> = state.wanted_from(Origin::Acme).filter(shows).cloned().collect();
-    state.renew.extend(names);
+    let names: Vec<String> = state.wanted_from(Origin::Acme).filter(due).cloned().collect();
+    for name in names {
+        state.replaced.insert(name.clone(), now);
+        state.renew.insert(name);
+    }
     drop(state);
     inner.wake.notify_one();
 }

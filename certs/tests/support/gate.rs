@@ -259,8 +259,7 @@ async fn handle(
             (parts.method.clone(), parts.uri.clone(), parts.headers.clone());
         let answer = send(pebble, connector, method, uri, headers, body.clone()).await?;
         // pebble refuses some nonces at random; what comes again is the same request.
-        let bytes = answer.clone().into_body().collect().await.map(|body| body.to_bytes());
-        if bytes.is_ok_and(|bytes| String::from_utf8_lossy(&bytes).contains(":badNonce")) {
+        if is_bad_nonce(&answer).await {
             let mut all = shared.seen.lock();
             if let Some(at) = all.iter().rposition(|other| other.step == seen.step) {
                 all.remove(at);
@@ -275,9 +274,12 @@ async fn handle(
             forward().await
         }
         Act::After => {
-            let answer = forward().await;
-            hold().await;
-            answer
+            let answer = forward().await?;
+            // Nothing has happened; the request that comes again is the one to hold.
+            if !is_bad_nonce(&answer).await {
+                hold().await;
+            }
+            Ok(answer)
         }
         Act::Answer(status, headers, body) => {
             let mut answer = Response::new(Full::new(Bytes::from(body)));
@@ -335,6 +337,11 @@ async fn send(
     let (parts, body) = answer.into_parts();
     let body = body.collect().await.map_err(std::io::Error::other)?.to_bytes();
     Ok(Response::from_parts(parts, Full::new(body)))
+}
+
+async fn is_bad_nonce(answer: &Response<Full<Bytes>>) -> bool {
+    let Ok(body) = answer.body().clone().collect().await;
+    String::from_utf8_lossy(&body.to_bytes()).contains(":badNonce")
 }
 
 /// What a JWS carries.

@@ -158,6 +158,17 @@ impl Node {
         panic!("{key} is not stored");
     }
 
+    /// Waits until the store has no `key`.
+    pub async fn gone(&self, key: &str) {
+        for _ in 0..600 {
+            if self.store.get(key).await.unwrap().is_none() {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        panic!("{key} is still stored");
+    }
+
     /// The sum of a metric's values.
     pub fn metric(&self, name: &str) -> f64 {
         let families = self.registry.gather();

@@ -89,7 +89,7 @@ pub(crate) async fn act(
     let (name, verb) = segment.rsplit_once(':').unwrap_or((&segment, ""));
     let (status, done) = match verb {
         "renew" => {
-            plane.certificates.renew(name).map_err(problem)?;
+            plane.certificates.renew(name, caller.role >= Role::Admin).map_err(problem)?;
             (StatusCode::ACCEPTED, "queued")
         }
         "revoke" if caller.role < Role::Admin => {
@@ -123,6 +123,7 @@ pub(crate) async fn act_on_issuer(
 fn problem(error: CertsError) -> Problem {
     match error {
         CertsError::Name { .. } => Problem::not_found(error.to_string()),
+        CertsError::Early { .. } => Problem::too_early(error.to_string()),
         CertsError::Store(_) => Problem::store_unavailable(error.to_string()),
         other => Problem::authority_failed(other.to_string()),
     }

@@ -104,6 +104,8 @@ impl Problem {
         already_done = CONFLICT, "The request was done before and its answer is not repeated";
         /// The document belongs to its files.
         document_owned_by_file = CONFLICT, "The document is owned by its files";
+        /// It was done a moment ago.
+        too_early = CONFLICT, "It is too early to do this again";
         /// A bound is reached.
         too_many = CONFLICT, "There are too many already";
         /// Too many requests at once.

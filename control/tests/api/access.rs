@@ -245,3 +245,16 @@ async fn problems_are_documents() {
     }
     insta::assert_json_snapshot!(all);
 }
+
+#[tokio::test]
+async fn only_admins_have_certificates_renewed_again_at_once() {
+    let node = Node::alone().await;
+    for (role, status) in [("deployer", 409), ("admin", 202)] {
+        let token = node.token(role).await;
+        let reply = node.with_token(&token, "POST /v1/certificates/fresh:renew", "").await;
+        assert_eq!(reply.status, status, "{role}");
+        if status == 409 {
+            assert_eq!(reply.reason(), "too_early");
+        }
+    }
+}

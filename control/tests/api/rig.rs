@@ -180,8 +180,15 @@ impl Certificates for NoCertificates {
         String::new()
     }
 
-    fn renew(&self, name: &str) -> Result<(), CertsError> {
-        known(name)
+    fn renew(&self, name: &str, insist: bool) -> Result<(), CertsError> {
+        match name {
+            "fresh" if !insist => {
+                let what = "had one a moment ago".to_owned();
+                Err(CertsError::Early { name: name.to_owned(), what })
+            }
+            "fresh" => Ok(()),
+            name => known(name),
+        }
     }
 
     async fn revoke(&self, name: &str, _: RevocationReason) -> Result<(), CertsError> {
