@@ -8,15 +8,18 @@ use crate::{
     metrics::Trouble,
     prepare::settings_digest,
     save::save,
+    state::State,
     stored::{certificate_key, renewal_key, retry_key},
-    table::Origin,
+    table::{Origin, Table},
     tickets,
 };
+use serde::Serialize;
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
     time::Duration,
 };
+use tidegate_config::Acme;
 use tidegate_store::Op;
 use time::OffsetDateTime;
 use tokio::{sync::watch, task::JoinSet};
@@ -186,6 +189,35 @@ async fn forget_attempts(inner: &Inner) {
     }
 }
 
+/// Why a name is ordered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Reason {
+    /// There is no certificate.
+    Missing,
+    /// Somebody asked for another one, or it is revoked.
+    Asked,
+    /// It is time for another one.
+    Due,
+}
+
+/// Why `name` is to be ordered; nothing if it is not.
+pub(crate) fn reason(
+    state: &State,
+    table: &Table,
+    acme: &Acme,
+    name: &str,
+    now: OffsetDateTime,
+) -> Option<Reason> {
+    let (held, issued) = state.shown_for(table, name);
+    let Some(held) = held else { return Some(Reason::Missing) };
+    if state.renew.contains(name) {
+        return Some(Reason::Asked);
+    }
+    let renewal = state.renewals.get(name);
+    is_due(&held.certificate, issued, acme, renewal, now).then_some(Reason::Due)
+}
+
 /// Starts orders for names that are missing or due.
 fn start_orders(inner: &Arc<Inner>, orders: &mut JoinSet<()>) {
     let now = inner.clock.now();
@@ -196,14 +228,7 @@ fn start_orders(inner: &Arc<Inner>, orders: &mut JoinSet<()>) {
     let mut due: Vec<(OffsetDateTime, String)> = state
         .wanted_from(Origin::Acme)
         .filter(|name| !state.ordering.contains(*name))
-        .filter(|name| {
-            let (held, issued) = state.shown_for(&table, name);
-            let renewal = state.renewals.get(*name);
-            held.is_none_or(|held| {
-                state.renew.contains(*name)
-                    || is_due(&held.certificate, issued, &acme, renewal, now)
-            })
-        })
+        .filter(|name| reason(&state, &table, &acme, name, now).is_some())
         .filter(|name| {
             state.attempts.get(*name).is_none_or(|attempt| {
                 attempt.is_due(&inner.schedule, now) && !attempt.is_given_up(&inner.schedule, now)

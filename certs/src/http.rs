@@ -153,7 +153,8 @@ pub(crate) fn origin_form(mut request: Request<Full<Bytes>>) -> Request<Full<Byt
     let authority = url.authority().map_or("", |authority| authority.as_str());
     let host = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
     if let Ok(host) = host.parse() {
-        request.headers_mut().insert(header::HOST, host);
+        // Who asks an address for a name says so.
+        request.headers_mut().entry(header::HOST).or_insert(host);
     }
     request
 }

@@ -35,6 +35,7 @@ mod ocsp;
 mod open;
 mod pattern;
 mod pem;
+mod plan;
 mod policies;
 mod policy;
 mod prepare;
@@ -54,11 +55,13 @@ pub use acme::RevocationReason;
 pub use client_auth::ClientAuth;
 pub use client_identity::ClientIdentity;
 pub use clock::Clock;
+pub use drive::Reason;
 pub use error::CertsError;
 pub use export::{Exported, export};
 pub use files::read_pair;
 pub use import::{ImportError, Imported};
 pub use listener::{Denied, ListenerTls, Selected};
+pub use plan::{Plan, PlanCheck, PlannedName};
 pub use prepare::Prepared;
 pub use schedule::Schedule;
 pub use session::Session;
@@ -213,6 +216,13 @@ impl Certs {
     /// made of the key.
     pub async fn roll_account_over(&self, name: &str) -> Result<(), CertsError> {
         verbs::roll_account_over(&self.inner, name).await
+    }
+
+    /// A dry run: what would be ordered now, and what keeps it from being had. With `names`, those
+    /// are looked at, whether they would be ordered or not. Nothing is ordered. Takes seconds: this
+    /// node is looked at by its own addresses, and name servers and authorities are asked.
+    pub async fn plan(&self, names: &[String]) -> Plan {
+        plan::plan(&self.inner, names).await
     }
 
     /// Revokes the certificate an authority issued for `name` (RFC 8555 section 7.6) and orders

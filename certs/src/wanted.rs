@@ -2,7 +2,7 @@
 
 use crate::{names, table::Origin};
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
+use std::{net::SocketAddr, sync::Arc};
 use tidegate_config::{Acme, Config, HostPattern, Name, Tls};
 
 /// What the configuration asks for.
@@ -14,6 +14,8 @@ pub(crate) struct Wanted {
     pub(crate) impossible: BTreeMap<String, &'static str>,
     /// How to order.
     pub(crate) acme: Option<Arc<Acme>>,
+    /// The resolvers of `[dns]`.
+    pub(crate) nameservers: Vec<SocketAddr>,
 }
 
 const WILDCARD: &str = "a wildcard is proved by DNS only, and no provider is for this one: declare \
@@ -28,7 +30,11 @@ const NO_ACME: &str = "there is no `[acme]` section to order it with: add one (w
 
 /// Reads `config`. `covered` tells whether a listener's files answer for a name.
 pub(crate) fn wanted(config: &Config, covered: impl Fn(&Name, &str) -> bool) -> Wanted {
-    let mut wanted = Wanted { acme: config.acme.clone().map(Arc::new), ..Wanted::default() };
+    let mut wanted = Wanted {
+        acme: config.acme.clone().map(Arc::new),
+        nameservers: config.dns.servers.clone(),
+        ..Wanted::default()
+    };
     for (listener_name, listener) in &config.listeners {
         let Some(tls) = &listener.tls else { continue };
         for pattern in patterns(config, listener_name, tls) {

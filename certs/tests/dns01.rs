@@ -17,7 +17,8 @@ use support::{
     pebble::{Pebble, Settings},
 };
 use tidegate_certs::CertificateState;
-use tidegate_config::Config;
+use tidegate_config::{Config, ValidationPorts};
+use tidegate_store::Store;
 
 /// An edge, a zone, and an authority that asks the zone's server.
 async fn world(records: &str) -> Option<(Edge, Bind, Pebble)> {
@@ -269,4 +270,82 @@ async fn what_a_crash_leaves_in_the_zone_is_removed_by_the_next_start() {
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
     panic!("{:?} is still there", bind.texts(RECORD));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_dry_run_tells_what_can_be_had_and_why_something_cannot() {
+    let records = "@ IN CAA 0 issue \"ca.example\"\nclosed IN A 127.0.0.1\n\
+                   closed IN CAA 0 issue \";\"\nempty IN TXT nothing";
+    let Some((edge, bind, pebble)) = world(records).await else { return };
+    let dir = tempfile::tempdir().unwrap();
+    // It does not lead, so that nothing is ordered meanwhile.
+    let node = Node::start_with(dir.path(), false, |_| {}).await;
+    let hosts = ["shop.example.com", "closed.example.com", "empty.example.com", "*.example.com"];
+    let challenges = "[\"http-01\", \"tls-alpn-01\"]";
+    let away = "{ name = \"away\", directory = \"https://127.0.0.1:1/dir\" }";
+    let config = |secret: &str, ports: (u16, u16)| {
+        let method = rfc2136(&bind, secret);
+        let mut config = zone(&pebble, &bind, &hosts, challenges, &method);
+        let text = listener("{}", &[]) + &acme(&[away.to_owned()], challenges);
+        let first = support::config(&text).acme.unwrap().issuers.remove(0);
+        let settings = config.acme.as_mut().unwrap();
+        settings.issuers.insert(0, first);
+        settings.validation_ports = ValidationPorts { http: ports.0, tls: ports.1 };
+        config
+    };
+    let ports = (edge.http.port(), edge.tls.port());
+    node.apply(&config(KEY.1, ports), Some(&edge));
+    let plan = node.certs.plan(&[]).await;
+    assert_eq!(plan.left_out, 0);
+    let issuers: Vec<_> =
+        plan.issuers.iter().map(|issuer| (issuer.check.as_str(), issuer.passed)).collect();
+    assert_eq!(issuers, [("away", false), ("pebble", true)]);
+    assert!(plan.issuers[0].found.contains("cannot connect"), "{:?}", plan.issuers);
+    let of = |plan: &tidegate_certs::Plan, name: &str| {
+        plan.names.iter().find(|planned| planned.name == name).unwrap().clone()
+    };
+    let why = |plan: &tidegate_certs::Plan, name: &str| -> Vec<String> {
+        let planned = of(plan, name);
+        let failed = planned.checks.iter().filter(|check| !check.passed);
+        failed.map(|check| format!("{}: {}", check.check, check.found)).collect()
+    };
+    for name in ["shop.example.com", "*.example.com"] {
+        let planned = of(&plan, name);
+        assert!(planned.obtainable && why(&plan, name).is_empty(), "{planned:?}");
+        assert_eq!(planned.issuer.as_deref(), Some("pebble"));
+        assert_eq!(planned.reason, Some(tidegate_certs::Reason::Missing));
+    }
+    let record = of(&plan, "*.example.com").checks.pop().unwrap();
+    assert!(record.found.contains("at `_acme-challenge.example.com`"), "{record:?}");
+    let closed = why(&plan, "closed.example.com");
+    assert!(closed.len() == 1 && closed[0].contains("lets no authority issue"), "{closed:?}");
+    assert!(!of(&plan, "closed.example.com").obtainable);
+    let empty = why(&plan, "empty.example.com");
+    assert!(empty[0].contains("has no A or AAAA record"), "{empty:?}");
+
+    // Other doors than those that lead here, and another key.
+    let other = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let door = other.local_addr().unwrap().port();
+    tokio::spawn(async move {
+        use tokio::io::{AsyncReadExt, AsyncWriteExt};
+        while let Ok((mut stream, _)) = other.accept().await {
+            let _ = stream.read(&mut [0; 4096]).await;
+            let answer = b"HTTP/1.1 404 x\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
+            let _ = stream.write_all(answer).await;
+        }
+    });
+    node.apply(&config("d3Jvbmc=", (door, 1)), Some(&edge));
+    let asked = ["shop.example.com".to_owned(), "*.example.com".to_owned()];
+    let plan = node.certs.plan(&asked).await;
+    assert_eq!(plan.names.len(), 2, "{plan:?}");
+    let shop = why(&plan, "shop.example.com").join("\n");
+    assert!(shop.contains("something else answers on port") && shop.contains("(404"), "{shop}");
+    assert!(shop.contains("is port 1 open"), "{shop}");
+    let wild = why(&plan, "*.example.com").join("\n");
+    assert!(wild.contains("compare `key`"), "{wild}");
+    assert!(plan.names.iter().all(|planned| !planned.obtainable));
+
+    assert_eq!((pebble.issued(), bind.texts(RECORD).len()), (0, 0));
+    assert!(node.store.range("acme/challenges/").await.unwrap().0.is_empty());
+    node.stop().await;
 }

@@ -51,6 +51,7 @@ pub(crate) fn control(plane: Arc<Plane>) -> Router {
             put(services::set_weights).delete(services::reset_weights),
         )
         .route("/v1/upstreams/{upstream}/endpoints/{address}", put(upstreams::set_endpoint))
+        .route("/v1/certificates:plan", post(certificates::plan))
         .route("/v1/certificates/{verb}", post(certificates::act))
         .route_layer(middleware::from_fn_with_state(Role::Deployer, auth::require));
     let admin = Router::new()

@@ -4,7 +4,7 @@
 use serde::Serialize;
 use std::{net::SocketAddr, sync::Arc};
 use tidegate_certs::{
-    CertificateStatus, Certs, CertsError, ImportError, Imported, RevocationReason,
+    CertificateStatus, Certs, CertsError, ImportError, Imported, Plan, RevocationReason,
 };
 use tidegate_config::{Config, Name};
 use tidegate_release::RuntimeState;
@@ -48,6 +48,9 @@ pub trait Certificates: Send + Sync + 'static {
     /// Has a certificate ordered anew, now.
     fn renew(&self, name: &str, insist: bool) -> Result<(), CertsError>;
 
+    /// See [`Certs::plan`].
+    async fn plan(&self, names: &[String]) -> Plan;
+
     /// Revokes a certificate, and has another ordered.
     async fn revoke(&self, name: &str, reason: RevocationReason) -> Result<(), CertsError>;
 
@@ -70,6 +73,10 @@ impl Certificates for Certs {
 
     fn renew(&self, name: &str, insist: bool) -> Result<(), CertsError> {
         Certs::renew(self, name, insist)
+    }
+
+    async fn plan(&self, names: &[String]) -> Plan {
+        Certs::plan(self, names).await
     }
 
     async fn revoke(&self, name: &str, reason: RevocationReason) -> Result<(), CertsError> {

@@ -20,6 +20,8 @@ pub enum Kind {
     Txt = 16,
     /// An IPv6 address.
     Aaaa = 28,
+    /// Who may issue certificates (RFC 8659).
+    Caa = 257,
 }
 
 /// Class `IN`.
@@ -36,6 +38,13 @@ pub enum Data {
     Address(IpAddr),
     /// Of TXT: its strings, one after the other.
     Text(Vec<u8>),
+    /// Of CAA.
+    Property {
+        /// What it is about, in lower case: `issue`, `issuewild`, `iodef`, ...
+        tag: String,
+        /// What it says of that.
+        value: String,
+    },
 }
 
 /// A record of a type and with an owner that this crate reads.
@@ -210,7 +219,8 @@ fn record(reader: &mut Reader<'_>) -> Option<Option<Record>> {
     let length = usize::from(reader.number()?);
     let mut inside = Reader { message: reader.message, at: reader.at };
     let bytes = reader.take(length)?;
-    let kinds = [Kind::A, Kind::Ns, Kind::Cname, Kind::Soa, Kind::Ptr, Kind::Txt, Kind::Aaaa];
+    let kinds =
+        [Kind::A, Kind::Ns, Kind::Cname, Kind::Soa, Kind::Ptr, Kind::Txt, Kind::Aaaa, Kind::Caa];
     let known = kinds.into_iter().find(|known| *known as u16 == kind && class == INTERNET);
     let Some(kind) = known else { return Some(None) };
     let data = match kind {
@@ -218,6 +228,7 @@ fn record(reader: &mut Reader<'_>) -> Option<Option<Record>> {
         Kind::Aaaa => <[u8; 16]>::try_from(bytes).ok().map(|octets| Data::Address(octets.into())),
         Kind::Ns | Kind::Cname | Kind::Soa | Kind::Ptr => inside.name()?.map(Data::Name),
         Kind::Txt => Some(Data::Text(strings(bytes)?)),
+        Kind::Caa => Some(property(bytes)?),
     };
     Some(owner.zip(data).map(|(owner, data)| Record { owner, kind, data }))
 }
@@ -231,6 +242,14 @@ fn strings(mut bytes: &[u8]) -> Option<Vec<u8>> {
         bytes = rest;
     }
     Some(text)
+}
+
+/// The content of a CAA record (RFC 8659 section 4.1).
+fn property(bytes: &[u8]) -> Option<Data> {
+    let [_flags, length, rest @ ..] = bytes else { return None };
+    let (tag, value) = rest.split_at_checked(usize::from(*length))?;
+    let text = |bytes| String::from_utf8_lossy(bytes).into_owned();
+    Some(Data::Property { tag: text(tag).to_ascii_lowercase(), value: text(value) })
 }
 
 #[cfg(test)]

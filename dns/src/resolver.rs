@@ -46,7 +46,7 @@ impl Resolver {
             .into_iter()
             .filter_map(|data| match data {
                 Data::Name(name) => Some(name),
-                Data::Address(_) | Data::Text(_) => None,
+                _ => None,
             })
             .collect())
     }

@@ -46,6 +46,14 @@ pub(crate) struct Certs {
 pub(crate) enum Command {
     /// Print the internal CA's root as PEM, and on stderr how machines come to trust it
     Trust,
+    /// Tell what would be ordered, and why something cannot be had; nothing is ordered
+    ///
+    /// Looks as an authority would: at the names' addresses, CAA records and zones, and through
+    /// them at this node. Exit code 1 if a name cannot be had.
+    Plan {
+        /// These names, whether they would be ordered now or not; by default what would be
+        names: Vec<String>,
+    },
     /// Order a certificate anew now, or again after failures
     Renew {
         /// The name, as `tidegate certs` shows it
@@ -88,6 +96,7 @@ pub(super) async fn execute(remote: &Remote, certs: &Certs) -> Result<String, Fa
     match &certs.command {
         None => show(remote).await,
         Some(Command::Trust) => trust(remote).await,
+        Some(Command::Plan { names }) => plan(remote, names).await,
         Some(Command::Renew { name }) => {
             act(remote, &format!("/v1/certificates/{}:renew", escape(name)), json!({})).await
         }
@@ -117,6 +126,69 @@ async fn act(remote: &Remote, path: &str, body: serde_json::Value) -> Result<Str
     }
     let Done { name, done } = verbs::view(answer.content)?;
     Ok(format!("{name}: {done}\n"))
+}
+
+#[derive(Deserialize)]
+struct Plan {
+    names: Vec<Planned>,
+    left_out: usize,
+    issuers: Vec<Check>,
+}
+
+#[derive(Deserialize)]
+struct Planned {
+    name: String,
+    reason: Option<String>,
+    at: Option<String>,
+    issuer: Option<String>,
+    obtainable: bool,
+    checks: Vec<Check>,
+}
+
+#[derive(Deserialize)]
+struct Check {
+    check: String,
+    passed: bool,
+    found: String,
+}
+
+async fn plan(remote: &Remote, names: &[String]) -> Result<String, Failure> {
+    let call = Call::new(http::Method::POST, "/v1/certificates:plan");
+    let call = call.body(json!({ "names": names }));
+    let answer = remote.client()?.call::<serde_json::Value>(call).await?;
+    let plan: Plan = verbs::view(answer.content.clone())?;
+    let can = plan.names.iter().all(|planned| planned.obtainable);
+    let text = if remote.json { verbs::json(&answer.content)? } else { told(plan) };
+    if can { Ok(text) } else { Err(Failure::Found(text)) }
+}
+
+fn told(plan: Plan) -> String {
+    if plan.names.is_empty() {
+        return "nothing would be ordered\n".to_owned();
+    }
+    let mut table = Table::new(&["NAME", "WHY", "AT", "FROM", "CAN BE HAD"]);
+    let mut looks = Table::new(&["NAME", "CHECK", "PASSED", "FOUND"]);
+    let word = |yes: bool| if yes { "yes" } else { "no" }.to_owned();
+    for issuer in plan.issuers {
+        looks.row([String::new(), issuer.check, word(issuer.passed), issuer.found]);
+    }
+    for planned in plan.names {
+        for look in planned.checks {
+            looks.row([planned.name.clone(), look.check, word(look.passed), look.found]);
+        }
+        table.row([
+            planned.name,
+            maybe(planned.reason),
+            maybe(planned.at),
+            maybe(planned.issuer),
+            word(planned.obtainable),
+        ]);
+    }
+    let mut text = format!("{table}\n{looks}");
+    if plan.left_out > 0 {
+        text.push_str(&format!("and {} more names, not looked at\n", plan.left_out));
+    }
+    text
 }
 
 #[derive(Deserialize)]

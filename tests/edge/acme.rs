@@ -326,3 +326,31 @@ async fn a_certificate_is_renewed_and_revoked_and_the_account_gets_another_key_w
         assert!(output.code != 0 && output.stderr.contains(words), "{output:?}");
     }
 }
+
+#[tokio::test]
+async fn a_dry_run_from_the_shell_says_yes_or_why_not() {
+    let site = Site::new().await;
+    let pebble = Pebble::start(site.settings());
+    let root = pebble.root().await;
+    let config = |http: u16| {
+        let (table, dns) = (pebble.table(&["http-01", "tls-alpn-01"]), pebble.dns());
+        let tls = site.https().port();
+        let ports = format!("validation_ports = {{ http = {http}, tls = {tls} }}\n");
+        site.config(&(table + &ports + &format!("[dns]\nservers = [\"{dns}\"]\n")))
+    };
+    let edge = Edge::start(&config(site.http.address().port())).await;
+    certificate(site.https(), &root).await;
+    let idle = edge.cli(&["certs", "plan"]).await;
+    assert_eq!((idle.code, idle.stdout.as_str()), (0, "nothing would be ordered\n"));
+    let asked = edge.cli(&["certs", "plan", NAME]).await;
+    assert_eq!(asked.code, 0, "{asked:?}");
+    for words in ["http-01", "tls-alpn-01", "this node is reached", "no CAA record", "it answers"] {
+        assert!(asked.stdout.contains(words), "{words}: {}", asked.stdout);
+    }
+    let elsewhere = config(site.origin.address.port()).replace(", \"tls-alpn-01\"", "");
+    edge.reload(&elsewhere).await;
+    let refused = edge.cli(&["certs", "plan", NAME]).await;
+    assert_eq!(refused.code, 1, "{refused:?}");
+    assert!(refused.stdout.contains("something else answers on port"), "{}", refused.stdout);
+    assert_eq!(pebble.issued(), 1);
+}

@@ -59,6 +59,9 @@ pub(super) struct Directory {
 pub(super) struct Meta {
     /// Kinds of certificates, with a description each.
     pub(super) profiles: BTreeMap<String, Value>,
+    /// What CAA records call the authority.
+    pub(super) caa_identities: Vec<String>,
+    pub(super) external_account_required: bool,
 }
 
 /// An answer that is not an error.

@@ -13,11 +13,13 @@ mod rollover;
 mod solve;
 mod throttle;
 mod transport;
+mod verdict;
 
 pub(crate) use failure::{Failure, Scope};
 pub(crate) use issued::Issued;
 pub use revoke::RevocationReason;
 pub(crate) use transport::MAX_RETRY_AFTER;
+pub(crate) use verdict::Verdict;
 
 use crate::{
     challenges::{ChallengeKind, Challenges},
@@ -262,7 +264,7 @@ pub(crate) fn check_issuer(issuer: &Issuer) -> Result<(), String> {
 
 /// The challenges to try, in order: authorities let a wildcard be proved by a record only
 /// (CA/Browser Forum, Baseline Requirements section 3.2.2.4).
-fn kinds(name: &str, acme: &Acme) -> Vec<ChallengeKind> {
+pub(crate) fn kinds(name: &str, acme: &Acme) -> Vec<ChallengeKind> {
     if name.starts_with("*.") {
         return vec![ChallengeKind::Dns01];
     }

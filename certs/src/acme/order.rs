@@ -11,7 +11,7 @@
 
 use super::{
     account::{Account, store_failure},
-    client::WireError,
+    client::{Directory, WireError},
     failure::{Failure, Scope},
     issued::{Issued, check},
     throttle::Throttles,
@@ -179,18 +179,7 @@ impl Desk<'_> {
         let directory = directory.map_err(|error| Failure::of(&error, None))?;
         let mut payload = json!({ "identifiers": [Identifier::Dns(self.name.to_owned())] });
         if let Some(profile) = &self.issuer.profile {
-            let offered = &directory.meta.profiles;
-            if !offered.contains_key(profile) {
-                let names: Vec<&str> = offered.keys().take(16).map(String::as_str).collect();
-                let text = match names.is_empty() {
-                    true => format!("it has no profiles: remove `profile = \"{profile}\"`"),
-                    false => format!(
-                        "it has no profile `{profile}`: set `profile` to one of {}",
-                        names.join(", ")
-                    ),
-                };
-                return Err(Failure::new(Scope::Authority, text));
-            }
+            offers(&directory, profile)?;
             payload["profile"] = json!(profile);
         }
         let replaces = self.replaces.filter(|_| directory.renewal_info.is_some());
@@ -395,6 +384,22 @@ impl Desk<'_> {
             Err(error) => Err(store_failure(&error)),
         }
     }
+}
+
+/// Whether an authority has a profile.
+pub(super) fn offers(directory: &Directory, profile: &str) -> Result<(), Failure> {
+    let offered = &directory.meta.profiles;
+    if offered.contains_key(profile) {
+        return Ok(());
+    }
+    let names: Vec<&str> = offered.keys().take(16).map(String::as_str).collect();
+    let text = match names.is_empty() {
+        true => format!("it has no profiles: remove `profile = \"{profile}\"`"),
+        false => {
+            format!("it has no profile `{profile}`: set `profile` to one of {}", names.join(", "))
+        }
+    };
+    Err(Failure::new(Scope::Authority, text))
 }
 
 /// The certificate signing request for `name`.

@@ -93,6 +93,20 @@ impl Dns01 {
         await_record(resolver, provider.as_ref(), &record, &settings.propagation).await
     }
 
+    /// Says where a record for `name` would go, or why none can; none is put anywhere.
+    pub(crate) async fn rehearse(&self, name: &str) -> Result<String, String> {
+        let found = self.acme.as_ref().and_then(|acme| acme.dns_provider(name));
+        let (key, _) = found.ok_or_else(|| Dns01Error::NoProvider.to_string())?;
+        let (Some(provider), Some(resolver)) = (self.providers.get(key), &self.resolver) else {
+            return Err(Dns01Error::NoProvider.to_string());
+        };
+        let base = name.strip_prefix("*.").unwrap_or(name);
+        let fqdn = delegation::target(resolver, &format!("_acme-challenge.{base}")).await?;
+        let failed = |cause| Dns01Error::Provider { provider: key.clone(), cause };
+        provider.rehearse(&fqdn).await.map_err(|cause| failed(cause).to_string())?;
+        Ok(format!("provider `{key}` would put a TXT record at `{fqdn}`"))
+    }
+
     /// Takes back what was published with `value`. A failure is told in the log, and tried again
     /// by [`clear`].
     pub(crate) async fn withdraw(&self, store: &Arc<dyn Store>, value: &str) {

@@ -19,6 +19,11 @@ pub(super) trait Provider: fmt::Debug + Send + Sync {
         self.change(Action::Withdraw, record).await
     }
 
+    /// What can be said about a change of `fqdn` without one.
+    async fn rehearse(&self, _fqdn: &str) -> Result<(), ProviderError> {
+        Ok(())
+    }
+
     async fn change(&self, action: Action, record: &Record) -> Result<(), ProviderError>;
 
     /// The server that it changes, if it knows it: one of the zone's own.

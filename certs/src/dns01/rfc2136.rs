@@ -78,9 +78,24 @@ impl Provider for Rfc2136 {
             Action::Present => Change::Add { name: fqdn, ttl: *ttl, text: value },
             Action::Withdraw => Change::Remove { name: fqdn, text: value },
         };
+        self.update(fqdn, &[change]).await
+    }
+
+    /// An update of nothing: the server looks at the zone and the signature all the same.
+    async fn rehearse(&self, fqdn: &str) -> Result<(), ProviderError> {
+        self.update(fqdn, &[]).await
+    }
+
+    fn server(&self) -> Option<SocketAddr> {
+        Some(self.server)
+    }
+}
+
+impl Rfc2136 {
+    async fn update(&self, fqdn: &str, changes: &[Change<'_>]) -> Result<(), ProviderError> {
         let update = async {
             let zone = self.zone(fqdn).await?;
-            let update = Update { zone: &zone, changes: &[change], key: Some(&self.key) };
+            let update = Update { zone: &zone, changes, key: Some(&self.key) };
             // Not the clock of tests: the server has the system's.
             let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
             update.send(self.server, now).await.map_err(|cause| self.failed(cause, fqdn))
@@ -90,9 +105,5 @@ impl Provider for Rfc2136 {
             remedy: "does the name server answer this machine over TCP and UDP?",
         };
         tokio::time::timeout(PATIENCE, update).await.map_err(late)?
-    }
-
-    fn server(&self) -> Option<SocketAddr> {
-        Some(self.server)
     }
 }

@@ -7,8 +7,8 @@ use crate::{
     document::Node,
     nearest::nearest,
     shape::{
-        Catalogue, Cx, Misfit, Reader, Shape, TextShape, Written, list, optional, percent, set,
-        table, text, words,
+        Catalogue, Cx, Misfit, Reader, Shape, TextShape, Written, defaults, list, optional,
+        percent, set, table, text, whole, words,
     },
 };
 use serde_json::{Value as Json, json};
@@ -27,11 +27,26 @@ table! {
         challenges: Vec<Challenge> = ["tls-alpn-01", "http-01"] as set(Challenge::shape()).some(),
         /// Who changes zones for `dns-01`; needed for wildcards.
         dns: BTreeMap<Name, DnsProvider> = {},
+        /// Where authorities look at this machine; for one that looks elsewhere, such as a test
+        /// server. Nothing but `tidegate certs plan` asks for it.
+        validation_ports: ValidationPorts = {},
         /// Renewal begins when this part of the lifetime is left, in percent; default 33, 5 to 90.
         renew_at_percent: u8 = 33 as percent(5..=90),
     }
     check = check;
 }
+
+table! {
+    /// Ports at which names are proved, as the outside sees them.
+    pub struct ValidationPorts {
+        /// Of `http-01` (RFC 8555 section 8.3). Default 80.
+        http: u16 = 80 as whole(1..=65_535),
+        /// Of `tls-alpn-01` (RFC 8737 section 3). Default 443.
+        tls: u16 = 443 as whole(1..=65_535),
+    }
+}
+
+defaults!(ValidationPorts);
 
 fn check(acme: &Acme, reader: &mut Reader<'_, '_, '_>) {
     if acme.challenges.contains(&Challenge::Dns01) && reader.get("dns").is_none() {

@@ -24,7 +24,7 @@ mod tls;
 mod upstream;
 mod waf;
 
-pub use acme::{Acme, Challenge, ExternalAccount, Issuer};
+pub use acme::{Acme, Challenge, ExternalAccount, Issuer, ValidationPorts};
 pub use action::Action;
 pub use address_list::AddressList;
 pub use client_auth::{ClientAuth, ClientAuthMode, ClientField, ClientRule, CrlDepth};

@@ -1,6 +1,7 @@
 //! `GET /v1/certificates`: what is held, until when, and what went wrong last; and
 //! `GET /v1/certificates/root`: the internal CA's root, for clients to trust;
 //! `POST /v1/certificates`: takes one that somebody else obtained;
+//! `POST /v1/certificates:plan`: a dry run;
 //! `POST /v1/certificates/NAME:renew`, `NAME:revoke` and `/v1/issuers/NAME:rollover`.
 
 use super::{
@@ -17,7 +18,9 @@ use axum::{
 use http::StatusCode;
 use serde::{Deserialize, Serialize};
 use std::{fmt, sync::Arc};
-use tidegate_certs::{CertificateStatus, CertsError, ImportError, Imported, RevocationReason};
+use tidegate_certs::{
+    CertificateStatus, CertsError, ImportError, Imported, Plan, RevocationReason,
+};
 
 #[derive(Serialize)]
 pub(crate) struct Certificates {
@@ -61,6 +64,22 @@ pub(crate) async fn import(
     })?;
     tracing::info!(caller = %caller.name, names = ?imported.names, "a certificate was imported");
     Ok((StatusCode::CREATED, Json(imported)))
+}
+
+/// What a dry run looks at.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct PlanFor {
+    /// Without any: what would be ordered now.
+    names: Vec<String>,
+}
+
+/// `plan`: asks authorities, name servers and this node's addresses, so not for viewers.
+pub(crate) async fn plan(
+    State(plane): State<Arc<Plane>>,
+    Body(PlanFor { names }): Body<PlanFor>,
+) -> Json<Plan> {
+    Json(plane.certificates.plan(&names).await)
 }
 
 /// What a verb is told.

@@ -22,6 +22,7 @@ const ROUTES: &[(&str, &str)] = &[
     ("PUT /v1/services/shop/weights", "deployer"),
     ("DELETE /v1/services/shop/weights", "deployer"),
     ("PUT /v1/upstreams/blue/endpoints/127.0.0.1:7001", "deployer"),
+    ("POST /v1/certificates:plan", "deployer"),
     ("POST /v1/certificates/shop:renew", "deployer"),
     ("POST /v1/certificates/shop:revoke", "admin"),
     ("POST /v1/issuers/shop:rollover", "admin"),

@@ -13,7 +13,9 @@ use std::{
     time::Duration,
 };
 use tempfile::TempDir;
-use tidegate_certs::{CertificateStatus, CertsError, ImportError, Imported, RevocationReason};
+use tidegate_certs::{
+    CertificateStatus, CertsError, ImportError, Imported, Plan, RevocationReason,
+};
 use tidegate_config::{Config, Name};
 use tidegate_control::{
     Document, Fault, Files, Plane, Setup, Socket, Source, ports::*, serve, unix,
@@ -189,6 +191,10 @@ impl Certificates for NoCertificates {
             "fresh" => Ok(()),
             name => known(name),
         }
+    }
+
+    async fn plan(&self, _: &[String]) -> Plan {
+        Plan { names: Vec::new(), left_out: 0, issuers: Vec::new() }
     }
 
     async fn revoke(&self, name: &str, _: RevocationReason) -> Result<(), CertsError> {
