@@ -19,7 +19,7 @@ pub use sealed::{KeyRing, Sealed};
 pub use sqlite::Sqlite;
 
 use async_trait::async_trait;
-use std::{fmt, path::PathBuf, time::Duration};
+use std::{fmt, path::PathBuf, sync::Arc, time::Duration};
 
 /// A store-wide counter; every committed transaction that writes raises it by one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
@@ -227,6 +227,11 @@ pub trait Store: Send + Sync + fmt::Debug + 'static {
     ) -> Result<Option<Lease>, StoreError>;
     /// Gives a lease up early; a lease that is no longer held is left alone.
     async fn release(&self, lease: &Lease) -> Result<(), StoreError>;
+    /// Why the last write failed, until one succeeds: what is read meanwhile is good, nothing new
+    /// is kept, and nobody can take a lease.
+    fn unwritable(&self) -> Option<Arc<str>> {
+        None
+    }
 }
 
 /// A stream of changes. It ends when the store does, and when its reader fell so far behind

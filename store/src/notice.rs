@@ -34,6 +34,16 @@ pub enum Notice {
         /// Where the damaged copy is kept.
         kept: PathBuf,
     },
+    /// Nothing can be written: what was read answers, and nothing new is kept. Opening for writing
+    /// is tried again by itself.
+    ReadOnly {
+        /// Where that is, why, and what helps.
+        cause: String,
+        /// What was read: the database, or its copy.
+        from: PathBuf,
+        /// Its revision.
+        revision: u64,
+    },
     /// Others could read a file or directory; its mode was tightened.
     Tightened {
         /// Which.
@@ -79,6 +89,13 @@ impl fmt::Display for Notice {
                 "the copy of the state database was damaged ({cause}) and is kept as `{}`; the \
                  database itself is sound, nothing is missing, a new copy is made",
                 kept.display()
+            ),
+            Self::ReadOnly { cause, from, revision } => write!(
+                f,
+                "nothing can be written ({cause}); the state is served as read from `{}` \
+                 (revision {revision}), and writing is tried again every few seconds: until then \
+                 changes are refused, no certificate is ordered and no new one kept",
+                from.display()
             ),
             Self::Tightened { path, was, now } => write!(
                 f,

@@ -190,6 +190,10 @@ impl Store for Sealed {
         self.inner.txn(compares, ops.collect()).await
     }
 
+    fn unwritable(&self) -> Option<Arc<str>> {
+        self.inner.unwritable()
+    }
+
     async fn watch(&self, prefix: &str, from: Revision) -> Result<Watch, StoreError> {
         let Watch(mut changes) = self.inner.watch(prefix, from).await?;
         let (sender, receiver) = tokio::sync::mpsc::channel(WAITING);

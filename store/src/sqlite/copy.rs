@@ -11,6 +11,7 @@ use rusqlite::{
     backup::{Backup, StepResult},
 };
 use std::{
+    path::Path,
     sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel},
     thread::JoinHandle,
     time::{Duration, Instant},
@@ -115,18 +116,23 @@ fn copy(files: &Files, patience: Patience) -> Result<bool, StoreError> {
         Patience::Skip => files.try_lock()?,
     };
     let Some(_locked) = locked else { return Ok(false) };
-    files.create(&files.draft)?;
-    back_up(files).map_err(|error| store_error(&files.main, "copied", &error))?;
-    files.publish(&files.draft, &files.good)?;
+    let from = schema::connect(&files.main);
+    save(&from.map_err(|error| store_error(&files.main, "copied", &error))?, files)?;
     Ok(true)
 }
 
-fn back_up(files: &Files) -> rusqlite::Result<()> {
-    let from = schema::connect(&files.main)?;
-    let mut to = Connection::open(&files.draft)?;
+/// Makes `from` the last good copy, with the files locked.
+pub(super) fn save(from: &Connection, files: &Files) -> Result<(), StoreError> {
+    files.create(&files.draft)?;
+    back_up(from, &files.draft).map_err(|error| store_error(&files.main, "copied", &error))?;
+    files.publish(&files.draft, &files.good)
+}
+
+fn back_up(from: &Connection, draft: &Path) -> rusqlite::Result<()> {
+    let mut to = Connection::open(draft)?;
     let deadline = Instant::now() + RETRY;
     {
-        let backup = Backup::new(&from, &mut to)?;
+        let backup = Backup::new(from, &mut to)?;
         // All pages in one step: one read transaction, hence one consistent state.
         while backup.step(-1)? != StepResult::Done {
             if Instant::now() > deadline {

@@ -2,10 +2,14 @@
 
 use crate::StoreError;
 use rusqlite::ErrorCode;
+use rustix::fs::{StatVfsMountFlags, statvfs};
 use std::path::Path;
 
 /// `SQLITE_IOERR_SHORT_READ`: the file ends before a page does.
 const SHORT_READ: i32 = 522;
+/// A disk with less room than this is called full, in bytes: what SQLite wants at least for the
+/// index of a log.
+const ROOM: u64 = 64 * 1024;
 
 /// Whether `error` means that the file, not the system around it, is at fault.
 pub(super) fn is_damage(error: &rusqlite::Error) -> bool {
@@ -31,6 +35,13 @@ pub(super) fn store_error(path: &Path, doing: &'static str, error: &rusqlite::Er
     let remedy = match error.sqlite_error_code() {
         Some(ErrorCode::DiskFull) => "; free space on that disk",
         Some(ErrorCode::ReadOnly) => "; is its file system read-only or its owner another user?",
+        // All that SQLite says of a file beside the database that it could not have.
+        Some(ErrorCode::SystemIoFailure | ErrorCode::CannotOpen) if is_full(&path) => {
+            "; the disk is full: free space on it"
+        }
+        Some(ErrorCode::SystemIoFailure | ErrorCode::CannotOpen) if is_read_only(&path) => {
+            "; its file system is read-only: mount a writable one"
+        }
         Some(ErrorCode::CannotOpen | ErrorCode::PermissionDenied) => {
             "; does it belong to the user this process runs as?"
         }
@@ -38,4 +49,12 @@ pub(super) fn store_error(path: &Path, doing: &'static str, error: &rusqlite::Er
         _ => "",
     };
     StoreError::Io { path, doing, cause: format!("{error}{remedy}") }
+}
+
+fn is_full(path: &Path) -> bool {
+    statvfs(path).is_ok_and(|disk| disk.f_bavail.saturating_mul(disk.f_frsize) < ROOM)
+}
+
+fn is_read_only(path: &Path) -> bool {
+    statvfs(path).is_ok_and(|disk| disk.f_flag.contains(StatVfsMountFlags::RDONLY))
 }

@@ -13,6 +13,7 @@ mod lease;
 mod open;
 mod schema;
 mod tables;
+mod view;
 mod watchers;
 mod worker;
 
@@ -24,8 +25,8 @@ use files::{Files, io_error};
 use job::{Job, Kind, job};
 use lease::Clock;
 use rusqlite::Connection;
-use std::{path::Path, time::Duration};
-use tokio::sync::mpsc;
+use std::{path::Path, sync::Arc, time::Duration};
+use tokio::sync::{mpsc, watch};
 use watchers::Watchers;
 use worker::Worker;
 
@@ -40,6 +41,7 @@ const WAITING: usize = 256;
 pub struct Sqlite {
     jobs: mpsc::Sender<Box<dyn Job>>,
     clock: Clock,
+    refused: watch::Receiver<Option<Arc<str>>>,
 }
 
 impl Sqlite {
@@ -47,7 +49,9 @@ impl Sqlite {
     ///
     /// A damaged database is kept aside as `state.db.damaged-<utc time>` and the last good copy
     /// takes its place, or an empty database if there is none; the notices say which, and what
-    /// may be missing.
+    /// may be missing. One that cannot be opened for writing, on a full disk or a read-only file
+    /// system, is read into memory and answers from there; writes fail until opening it, which is
+    /// tried every few seconds, works.
     pub fn open(dir: &Path) -> Result<(Self, Vec<Notice>), StoreError> {
         let files = Files::new(dir);
         let mut opened = open::open(&files)?;
@@ -55,13 +59,14 @@ impl Sqlite {
         let threads = |error| io_error(&files.main, "opened", &error);
         let runtime =
             tokio::runtime::Builder::new_current_thread().enable_time().build().map_err(threads)?;
-        let worker = Worker::new(files.clone(), opened)?;
+        let (refused, is_refused) = watch::channel(None);
+        let worker = Worker::new(files.clone(), opened, refused)?;
         let (jobs, queue) = mpsc::channel(WAITING);
         std::thread::Builder::new()
             .name("tidegate-store".to_owned())
             .spawn(move || runtime.block_on(worker.run(queue)))
             .map_err(threads)?;
-        Ok((Self { jobs, clock: Clock::of_this_machine() }, notices))
+        Ok((Self { jobs, clock: Clock::of_this_machine(), refused: is_refused }, notices))
     }
 
     /// Ends the store for every clone, when what was asked before is on disk and copied.
@@ -135,5 +140,9 @@ impl Store for Sqlite {
     async fn release(&self, lease: &Lease) -> Result<(), StoreError> {
         let lease = lease.clone();
         self.call(Kind::Write, move |conn, _| lease::release(conn, &lease)).await
+    }
+
+    fn unwritable(&self) -> Option<Arc<str>> {
+        self.refused.borrow().clone()
     }
 }

@@ -1,9 +1,11 @@
 //! Opening: look at what is there, mend it, and say what was done.
 
 use super::{
+    copy,
     fault::{is_damage, store_error},
-    files::{Files, Identity, beside, io_error},
+    files::{Files, Identity, Locked, beside, io_error},
     schema,
+    view::{self, View},
 };
 use crate::{Notice, StoreError};
 use rusqlite::{Connection, config::DbConfig};
@@ -27,12 +29,14 @@ pub(super) struct Opened {
     pub(super) identity: Option<Identity>,
     /// Whether `state.db.good` says the same.
     pub(super) copied: bool,
+    /// Why nothing can be written: the connection is then a copy in memory.
+    pub(super) read_only: Option<StoreError>,
     pub(super) notices: Vec<Notice>,
 }
 
 /// What lies at a path.
 #[derive(Debug, PartialEq, Eq)]
-enum Found {
+pub(super) enum Found {
     Nothing,
     /// A file in which nothing was ever stored.
     Blank,
@@ -44,10 +48,35 @@ enum Found {
     Damaged(String),
 }
 
-/// Opens the database of `files`, creating or restoring it where needed.
+/// Opens the database of `files`, creating or restoring it where needed; to read only, if it is
+/// there and the system around it lets nothing be written.
 pub(super) fn open(files: &Files) -> Result<Opened, StoreError> {
-    let mut notices = files.prepare()?;
-    let locked = files.lock()?;
+    let opened = files.prepare().and_then(|notices| mend(files, files.lock()?, notices));
+    let why = match opened {
+        Err(why @ (StoreError::Directory { .. } | StoreError::Io { .. })) => why,
+        opened => return opened,
+    };
+    // An empty directory that cannot be written is refused: what was there may be elsewhere, such
+    // as on a volume that is not mounted yet.
+    let Some(View { conn, from, revision }) = view::read(files) else { return Err(why) };
+    let notices = vec![Notice::ReadOnly { cause: why.to_string(), from, revision }];
+    Ok(Opened { conn, identity: None, copied: true, read_only: Some(why), notices })
+}
+
+/// Opens for work what was open to read only; `None` while another process is at the files.
+pub(super) fn open_again(files: &Files, view: &Connection) -> Result<Option<Opened>, StoreError> {
+    let notices = files.prepare()?;
+    let Some(locked) = files.try_lock()? else { return Ok(None) };
+    let is_missing = |path| matches!(fs::exists(path), Ok(false));
+    if is_missing(&files.main) && is_missing(&files.good) {
+        // Another volume is in the place of the one that failed.
+        copy::save(view, files)?;
+    }
+    mend(files, locked, notices).map(Some)
+}
+
+/// Puts right what is there, and opens it for work.
+fn mend(files: &Files, locked: Locked, mut notices: Vec<Notice>) -> Result<Opened, StoreError> {
     // The copy first: a sound database is never older than a copy read before it.
     let copy = inspect(&files.good)?;
     let main = inspect(&files.main)?;
@@ -109,7 +138,7 @@ pub(super) fn open(files: &Files) -> Result<Opened, StoreError> {
     schema::set_up(&conn).map_err(sql)?;
     let identity = files.identity();
     drop(locked);
-    Ok(Opened { conn, identity, copied, notices })
+    Ok(Opened { conn, identity, copied, read_only: None, notices })
 }
 
 /// Looks at a file without changing it; only errors of the system around it are errors.
@@ -134,17 +163,20 @@ fn inspect(path: &Path) -> Result<Found, StoreError> {
         let cause = "the file is empty, its write-ahead log is not".to_owned();
         return Ok(if log { Found::Damaged(cause) } else { Found::Blank });
     }
-    match check(path, len) {
+    let checked = schema::connect(path).and_then(|conn| {
+        // A damaged file is kept exactly as it was found.
+        conn.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
+        check(&conn, len)
+    });
+    match checked {
         Ok(found) => Ok(found),
         Err(error) if is_damage(&error) => Ok(Found::Damaged(error.to_string())),
         Err(error) => Err(store_error(path, "opened", &error)),
     }
 }
 
-fn check(path: &Path, len: u64) -> rusqlite::Result<Found> {
-    let conn = schema::connect(path)?;
-    // A damaged file is kept exactly as it was found.
-    conn.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
+/// Looks at the content of a file of `len` bytes.
+pub(super) fn check(conn: &Connection, len: u64) -> rusqlite::Result<Found> {
     // SQLite reads the missing end of a last page as zeros and finds no fault in that.
     let page: u64 = conn.query_row("PRAGMA page_size", [], |row| row.get(0))?;
     if !len.is_multiple_of(page) {
@@ -154,13 +186,13 @@ fn check(path: &Path, len: u64) -> rusqlite::Result<Found> {
     if verdict != "ok" {
         return Ok(Found::Damaged(verdict));
     }
-    match schema::version(&conn)? {
+    match schema::version(conn)? {
         None => Ok(Found::Damaged("it is a database, but not one of ours".to_owned())),
         Some(version) if version > schema::VERSION => Ok(Found::Newer(version)),
         Some(_) => {
             let id = conn.query_row("SELECT id FROM identity", [], |row| row.get(0));
             // A table without its only row was emptied by something else.
-            match (id, schema::counter(&conn, "revision")) {
+            match (id, schema::counter(conn, "revision")) {
                 (Ok(id), Ok(revision)) => Ok(Found::Sound { id, revision }),
                 (Err(rusqlite::Error::QueryReturnedNoRows), _)
                 | (_, Err(rusqlite::Error::QueryReturnedNoRows)) => {

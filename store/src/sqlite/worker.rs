@@ -12,8 +12,11 @@ use super::{
 };
 use crate::StoreError;
 use rusqlite::Connection;
-use std::time::Duration;
-use tokio::sync::mpsc::Receiver;
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+use tokio::sync::{mpsc::Receiver, watch};
 
 /// Calls that share one commit (and one fsync) at most.
 const GROUP: usize = 64;
@@ -21,6 +24,8 @@ const GROUP: usize = 64;
 const POLL: Duration = Duration::from_millis(200);
 /// The same while a watcher has not taken all there is.
 const POLL_LAGGING: Duration = Duration::from_millis(10);
+/// How soon a database that could not be opened for writing is tried again.
+const RETRY: Duration = Duration::from_secs(3);
 
 /// The thread's state.
 #[derive(Debug)]
@@ -28,6 +33,10 @@ pub(super) struct Worker {
     files: Files,
     conn: Connection,
     identity: Option<Identity>,
+    /// Set while the connection is a copy in memory.
+    read_only: Option<ReadOnly>,
+    /// Why the last write failed.
+    refused: watch::Sender<Option<Arc<str>>>,
     watchers: Watchers,
     copier: Copier,
     /// `PRAGMA data_version` when last looked at: moved by other connections' commits only.
@@ -38,8 +47,26 @@ pub(super) struct Worker {
     failing: bool,
 }
 
+/// Nothing can be written.
+#[derive(Debug)]
+struct ReadOnly {
+    why: StoreError,
+    next_try: Instant,
+}
+
+impl ReadOnly {
+    fn new(why: StoreError) -> Self {
+        Self { why, next_try: Instant::now() + RETRY }
+    }
+}
+
 impl Worker {
-    pub(super) fn new(files: Files, opened: Opened) -> Result<Self, StoreError> {
+    /// A worker that tells `refused` why nothing can be written.
+    pub(super) fn new(
+        files: Files,
+        opened: Opened,
+        refused: watch::Sender<Option<Arc<str>>>,
+    ) -> Result<Self, StoreError> {
         let copier = Copier::start(files.clone()).map_err(|error| StoreError::Io {
             path: files.main.clone(),
             doing: "opened",
@@ -51,16 +78,21 @@ impl Worker {
         if !opened.copied {
             copier.changed();
         }
-        Ok(Self {
+        let read_only = opened.read_only.map(ReadOnly::new);
+        let worker = Self {
             conn: opened.conn,
             identity: opened.identity,
+            read_only,
+            refused,
             watchers: Watchers::default(),
             copier,
             version,
             copied,
             failing: false,
             files,
-        })
+        };
+        worker.tell(worker.writable().err());
+        Ok(worker)
     }
 
     /// Works until the last handle is gone or the store is closed.
@@ -78,6 +110,7 @@ impl Worker {
                 }
                 Err(_) => {}
             }
+            self.try_to_write();
             self.follow(worked);
         }
         jobs.close();
@@ -97,12 +130,16 @@ impl Worker {
             self.conn.execute_batch(begin).map_err(|error| self.fault(writes, &error))
         });
         let mut failed = begun.err();
+        let mut refused = None;
         let mut done: Vec<(Box<dyn Job>, Result<(), StoreError>)> = Vec::with_capacity(group.len());
         for mut job in group {
             let outcome = match &failed {
                 Some(error) => Err(again(error)),
                 None => self.step(job.as_mut()),
             };
+            if job.kind() == Kind::Write && refused.is_none() {
+                refused = outcome.as_ref().err().map(again);
+            }
             // A full disk makes SQLite end the whole transaction; what came before is undone.
             if failed.is_none() && self.conn.is_autocommit() {
                 failed = outcome.as_ref().err().map(again);
@@ -117,6 +154,9 @@ impl Worker {
             // If even that fails the next `BEGIN` says so.
             let _ = self.conn.execute_batch("ROLLBACK");
         }
+        if writes {
+            self.tell(failed.as_ref().map(again).or(refused));
+        }
         let mut closing = None;
         for (job, outcome) in done {
             match (job.kind(), &failed) {
@@ -130,6 +170,7 @@ impl Worker {
     }
 
     fn checkpoint(&self) -> Result<(), StoreError> {
+        self.writable()?;
         let done = self.conn.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()));
         done.map_err(|error| self.fault(true, &error))
     }
@@ -137,6 +178,9 @@ impl Worker {
     /// Runs one call, so that its failure undoes only what it did itself.
     fn step(&mut self, job: &mut dyn Job) -> Result<(), StoreError> {
         let write = job.kind() == Kind::Write;
+        if write {
+            self.writable()?;
+        }
         let outcome = (|| {
             if !write {
                 return job.run(&self.conn, &mut self.watchers);
@@ -186,20 +230,53 @@ impl Worker {
     /// Another process (or an operator) may have put another file in this one's place: what is
     /// written here would then be seen by nobody and lost.
     fn reopen_if_moved(&mut self) -> Result<(), StoreError> {
-        if self.files.identity() == self.identity {
+        if self.read_only.is_some() || self.files.identity() == self.identity {
             return Ok(());
         }
         tracing::error!(path = %self.files.main.display(), "the state database was replaced or removed while in use; opening it anew");
         let opened = open::open(&self.files)?;
+        self.put_in_force(opened);
+        Ok(())
+    }
+
+    /// Opens the database for writing when it is time to try again.
+    fn try_to_write(&mut self) {
+        let Some(read_only) = &mut self.read_only else { return };
+        if Instant::now() < read_only.next_try {
+            return;
+        }
+        match open::open_again(&self.files, &self.conn) {
+            Ok(Some(opened)) => {
+                tracing::info!(path = %self.files.main.display(), "the state can be written again");
+                self.put_in_force(opened);
+            }
+            Ok(None) => read_only.next_try = Instant::now() + RETRY,
+            Err(why) => {
+                *read_only = ReadOnly::new(why);
+                self.tell(self.writable().err());
+            }
+        }
+    }
+
+    fn put_in_force(&mut self, opened: Opened) {
         for notice in &opened.notices {
             tracing::error!("{notice}");
         }
         self.conn = opened.conn;
         self.identity = opened.identity;
+        self.read_only = opened.read_only.map(ReadOnly::new);
+        self.tell(self.writable().err());
         // Their cursors belong to the other file; they read their range again.
         self.watchers = Watchers::default();
         self.copier.changed();
-        Ok(())
+    }
+
+    fn writable(&self) -> Result<(), StoreError> {
+        self.read_only.as_ref().map_or(Ok(()), |read_only| Err(again(&read_only.why)))
+    }
+
+    fn tell(&self, refused: Option<StoreError>) {
+        self.refused.send_replace(refused.map(|error| error.to_string().into()));
     }
 
     fn fault(&self, write: bool, error: &rusqlite::Error) -> StoreError {
