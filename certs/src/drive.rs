@@ -40,8 +40,10 @@ pub(crate) async fn drive(inner: &Arc<Inner>, mut leader: watch::Receiver<bool>)
             tickets::publish(inner).await;
         }
         inner.tickets.turn();
-        // A new intermediate is on its way from who leads; leaves wait for it.
-        if leads || !inner.internal.load().is_due(inner.clock.now()) {
+        // A new intermediate is on its way from who leads; leaves wait for it. Nobody leads through
+        // a store that takes no write: leaves are then made in memory, by the one there is.
+        let is_awaited = inner.internal.load().is_due(inner.clock.now()) && !leads;
+        if !is_awaited || inner.store.unwritable().is_some() {
             renew_internal(inner);
         }
         if leads {

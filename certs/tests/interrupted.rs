@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use std::{
     sync::{
         Arc,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicI64, Ordering},
     },
     time::Duration,
 };
@@ -16,7 +16,9 @@ use support::{
     issuer, listener,
     pebble::{Pebble, Settings},
 };
+use tidegate_certs::Clock;
 use tidegate_store::{Committed, Compare, Entry, Lease, Op, Revision, Store, StoreError, Watch};
+use time::OffsetDateTime;
 
 const SHOP: &str = "shop.example.com";
 
@@ -64,6 +66,10 @@ impl Store for Full {
 
     async fn release(&self, lease: &Lease) -> Result<(), StoreError> {
         self.store.release(lease).await
+    }
+
+    fn unwritable(&self) -> Option<Arc<str>> {
+        self.frozen.load(Ordering::Relaxed).then(|| "database or disk is full".into())
     }
 }
 
@@ -180,5 +186,64 @@ async fn what_could_not_be_stored_does_not_undo_what_another_stored_since() {
     tokio::time::sleep(Duration::from_secs(1)).await;
     assert_eq!(node.stored("certs/acme/shop.example.com").await, theirs);
     assert_eq!(node.status(SHOP).serial, serial);
+    node.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_broken_intermediate_is_replaced_in_memory_until_the_disk_has_room() {
+    let edge = Edge::start().await;
+    let dir = tempfile::tempdir().unwrap();
+    let node = Node::start(dir.path()).await;
+    let root = node.certs.root_pem();
+    let put = |value: &[u8]| Op::Put { key: "certs/intermediate".into(), value: value.to_vec() };
+    node.store.txn(vec![], vec![put(b"broken")]).await.unwrap();
+    node.stop().await;
+
+    let frozen = Arc::new(AtomicBool::new(true));
+    // Nobody can lead while nothing can be written.
+    let node = Node::start_with(dir.path(), false, |options| {
+        let store = Arc::clone(&options.store);
+        options.store = Arc::new(Full { store, full: Arc::default(), frozen: Arc::clone(&frozen) });
+    })
+    .await;
+    node.apply(&config(&listener("{}", &["shop.localhost"])), Some(&edge));
+    node.held("shop.localhost").await;
+    let shown = edge.shown("shop.localhost").await.unwrap();
+    assert_eq!(node.certs.root_pem(), root, "the root could be read");
+
+    frozen.store(false, Ordering::Relaxed);
+    node.lead();
+    node.stored("certs/internal/shop.localhost").await;
+    let entry = node.store.get("certs/intermediate").await.unwrap().unwrap();
+    assert_ne!(entry.value, b"broken");
+    assert_eq!(edge.shown("shop.localhost").await.unwrap(), shown, "it goes on being served");
+    node.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn leaves_are_renewed_in_memory_while_nobody_can_lead() {
+    let dir = tempfile::tempdir().unwrap();
+    let config = config(&listener("{}", &["shop.localhost"]));
+    let node = Node::start(dir.path()).await;
+    node.apply(&config, None);
+    node.stored("certs/internal/shop.localhost").await;
+    let first = node.status("shop.localhost");
+    node.stop().await;
+
+    let ahead = Arc::new(AtomicI64::new(0));
+    let days = Arc::clone(&ahead);
+    let node = Node::start_with(dir.path(), false, |options| {
+        let (store, frozen) = (Arc::clone(&options.store), Arc::new(AtomicBool::new(true)));
+        options.store = Arc::new(Full { store, full: Arc::default(), frozen });
+        options.clock = Clock::new(move || {
+            OffsetDateTime::now_utc() + time::Duration::days(days.load(Ordering::Relaxed))
+        });
+    })
+    .await;
+    node.apply(&config, None);
+    assert_eq!(node.status("shop.localhost").serial, first.serial);
+    // The intermediate is due, too, and nobody is about to replace it.
+    ahead.store(250, Ordering::Relaxed);
+    node.until("shop.localhost", |status| status.serial != first.serial).await;
     node.stop().await;
 }

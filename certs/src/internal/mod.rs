@@ -53,6 +53,11 @@ impl InternalCa {
         })
     }
 
+    /// This one, which could not be stored: due until it is replaced by one that is.
+    fn until_stored(self, now: OffsetDateTime) -> Self {
+        Self { renew_at: now, ..self }
+    }
+
     /// Whether a new intermediate is better made.
     pub(crate) fn is_due(&self, now: OffsetDateTime) -> bool {
         now >= self.renew_at

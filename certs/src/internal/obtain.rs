@@ -24,8 +24,8 @@ struct Previous {
 }
 
 /// The intermediate in the store; made, as its root, if there is none that can be used or it is
-/// due. One that is due is better than none if the store cannot be written. What an operator is to
-/// know goes to `notices`.
+/// due. If the store cannot be written one that is due is better than none, and one that only this
+/// process knows than one that has ended. What an operator is to know goes to `notices`.
 pub(crate) async fn obtain(
     store: &Arc<dyn Store>,
     now: OffsetDateTime,
@@ -40,26 +40,36 @@ pub(crate) async fn obtain(
             }
             held => held.map(|(ca, _)| ca),
         };
-        let made = match root(store, now, notices).await? {
-            Some((root, pem)) => root.intermediate(&pem, now),
-            // Another process was quicker.
-            None => continue,
-        };
+        // Another process was quicker.
+        let Some(root) = root(store, now, notices).await? else { continue };
+        let made = root.authority.intermediate(&root.pem, now);
         let made = made.map_err(|error| internal("its intermediate", &error))?;
-        match put(store, stored::INTERMEDIATE, previous, &made, now).await {
+        let kept = match root.kept {
+            Ok(()) => put(store, stored::INTERMEDIATE, previous, &made, now).await,
+            Err(error) => Err(error),
+        };
+        let made = InternalCa::read(&made).map_err(|cause| internal("its intermediate", &cause));
+        match kept {
             Ok(true) => {
                 tracing::info!("the internal CA has an intermediate now");
-                return InternalCa::read(&made)
-                    .map_err(|cause| internal("its intermediate", &cause));
+                return made;
             }
             Ok(false) => {}
             Err(error) => {
                 tracing::warn!(%error, "the internal CA's new intermediate cannot be stored");
-                return held.ok_or_else(|| error.into());
+                let held = held.filter(|held| held.not_after > now);
+                return held.map_or_else(|| Ok(made?.until_stored(now)), Ok);
             }
         }
     }
     Err(internal("its intermediate", &"other processes keep changing it in the store"))
+}
+
+struct Root {
+    authority: Authority,
+    pem: String,
+    /// Without it in the store nothing below it is stored: it would be lost, and what it signed not.
+    kept: Result<(), StoreError>,
 }
 
 /// The root is not needed while the intermediate is good, but its loss is to be known early.
@@ -84,34 +94,37 @@ async fn set_broken_root_aside(
     Ok(())
 }
 
-/// The root in the store, and its certificate; made if there is none that can be used. `None` if
-/// another process made one in between.
+/// The root in the store; made if there is none that can be used. `None` if another process made
+/// one in between.
 async fn root(
     store: &Arc<dyn Store>,
     now: OffsetDateTime,
     notices: &mut Vec<String>,
-) -> Result<Option<(Authority, String)>, CertsError> {
+) -> Result<Option<Root>, CertsError> {
     let (held, previous) = load(store, stored::ROOT, notices, Authority::read).await?;
     if let Some((root, stored)) = held {
         if root.carries_intermediates() && after(now, ROOT_REST) < root.not_after {
-            return Ok(Some((root, stored.chain)));
+            return Ok(Some(Root { authority: root, pem: stored.chain, kept: Ok(()) }));
         }
         notices.push("the internal CA's root ends soon, or allows no intermediate".to_owned());
     }
     let is_first = previous.revision == Revision(0);
     let made = Authority::root(now).map_err(|error| internal("its root", &error))?;
-    if !put(store, stored::ROOT, previous, &made, now).await? {
-        return Ok(None);
-    }
+    let kept = match put(store, stored::ROOT, previous, &made, now).await {
+        Ok(true) => Ok(()),
+        Ok(false) => return Ok(None),
+        Err(error) => Err(error),
+    };
     match is_first {
+        _ if kept.is_err() => {}
         true => tracing::info!("the internal CA has a root now"),
         false => notices.push(
             "the internal CA has a new root: clients have to trust it anew (`tidegate certs trust`)"
                 .to_owned(),
         ),
     }
-    let root = Authority::read(&made).map_err(|cause| internal("its root", &cause))?;
-    Ok(Some((root, made.chain)))
+    let authority = Authority::read(&made).map_err(|cause| internal("its root", &cause))?;
+    Ok(Some(Root { authority, pem: made.chain, kept }))
 }
 
 /// What is stored under `key`, if it can be read, and what a new one would replace.

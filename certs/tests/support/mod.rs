@@ -112,6 +112,11 @@ impl Node {
         Arc::clone(listener)
     }
 
+    /// Leads from now on.
+    pub fn lead(&self) {
+        self.leader.send_replace(true);
+    }
+
     /// Ends maintenance and the store.
     pub async fn stop(self) {
         self.stop.send_replace(true);
