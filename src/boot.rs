@@ -6,7 +6,7 @@ use crate::{
     handover::{self, Denied, Inheritance, Takeover},
     logging,
     process::{self, WorkerSlots},
-    sealing,
+    sealing, upgrade_socket,
 };
 use anyhow::{Context, anyhow};
 use std::{
@@ -98,12 +98,12 @@ fn try_launch(launch: Launch) -> anyhow::Result<ExitCode> {
     let state = config.control.state.clone();
     let start = match launch.upgrade {
         true => {
-            let (inheritance, takeover) = handover::take_over(&state.join(handover::SOCKET))?;
+            let (inheritance, takeover) = handover::take_over(&upgrade_socket::places(&state))?;
             Start { inheritance, succession: Succession::TakingOver(takeover) }
         }
         false => {
             // Also what keeps two processes out of one state directory.
-            let listener = listen_for_successors(&state)?;
+            let listener = upgrade_socket::listen(&state)?;
             let control = bind_control(&config)?;
             let inheritance = Inheritance { listeners: Vec::new(), control };
             Start { inheritance, succession: Succession::InService(listener) }
@@ -137,8 +137,8 @@ struct Start {
 enum Succession {
     /// Another process is in service until this one says that it is ready.
     TakingOver(Takeover),
-    /// This one is; successors ask here.
-    InService(UnixListener),
+    /// This one is; successors ask here, if there is a socket.
+    InService(Option<UnixListener>),
 }
 
 /// The logs of the data path.
@@ -236,18 +236,14 @@ async fn serve(
     started(&Started { proxy: proxy.clone(), certs, control: control_address });
 
     let end = match succession {
-        Succession::InService(listener) => {
-            let taken = offer_sockets(listener, proxy.clone(), offered)?;
+        Succession::InService(successors) => {
+            let taken = offer_sockets(successors, proxy.clone(), offered)?;
             signals.until_the_end(&plane, taken).await
         }
         Succession::TakingOver(takeover) => tokio::select! {
             taken_over = take_service(takeover, &*edge, &parts.state) => match taken_over {
                 Ok(successors) => {
-                    // Nobody to succeed this one is better than nobody to serve.
-                    let taken = match successors {
-                        Some(successors) => offer_sockets(successors, proxy.clone(), offered)?,
-                        None => mpsc::channel(1).1,
-                    };
+                    let taken = offer_sockets(successors, proxy.clone(), offered)?;
                     signals.until_the_end(&plane, taken).await
                 }
                 Err(denied) => End::Denied(denied),
@@ -364,8 +360,8 @@ async fn take_service(
 async fn await_successors_socket(state: &Path) -> Option<UnixListener> {
     let mut tries = 50;
     loop {
-        match listen_for_successors(state) {
-            Ok(listener) => return Some(listener),
+        match upgrade_socket::listen(state) {
+            Ok(listener) => return listener,
             Err(_) if tries > 0 => tries -= 1,
             Err(error) => {
                 tracing::error!("no upgrade of this process is possible: {error:#}");
@@ -385,6 +381,7 @@ async fn lead(
 ) {
     let holder = tidegate_store::holder(&node);
     let mut held = None;
+    let mut failing = false;
     loop {
         match store.acquire(LEADER, &holder, LEADER_TTL).await {
             Ok(lease) => {
@@ -394,8 +391,14 @@ async fn lead(
                     changed
                 });
                 held = lease;
+                failing = false;
             }
-            Err(error) => tracing::warn!(%error, "the leader's lease cannot be renewed"),
+            // Once for a row of failures: the store's metric and the status tell the rest.
+            Err(error) if !failing => {
+                tracing::warn!(%error, "the leader's lease cannot be taken: nothing is ordered");
+                failing = true;
+            }
+            Err(_) => {}
         }
         tokio::select! {
             () = tokio::time::sleep(LEADER_TTL / 3) => {}
@@ -412,12 +415,19 @@ async fn lead(
 /// The installation's secret: made once, kept in the store.
 async fn salt(store: &dyn Store) -> anyhow::Result<Salt> {
     const KEY: &str = "installation/salt";
-    let fresh = rand::random::<[u8; 16]>().to_vec();
-    let compare = Compare::Revision { key: KEY.into(), is: Revision(0) };
-    let op = Op::Put { key: KEY.into(), value: fresh.clone() };
-    let bytes = match store.txn(vec![compare], vec![op]).await? {
-        Committed::Yes(_) => fresh,
-        Committed::No => store.get(KEY).await?.map(|entry| entry.value).unwrap_or_default(),
+    let bytes = match store.get(KEY).await? {
+        // No write where none is needed: the disk may be full.
+        Some(entry) => entry.value,
+        None => {
+            let fresh = rand::random::<[u8; 16]>().to_vec();
+            let compare = Compare::Revision { key: KEY.into(), is: Revision(0) };
+            let op = Op::Put { key: KEY.into(), value: fresh.clone() };
+            match store.txn(vec![compare], vec![op]).await? {
+                Committed::Yes(_) => fresh,
+                // Another process was quicker.
+                Committed::No => store.get(KEY).await?.map(|entry| entry.value).unwrap_or_default(),
+            }
+        }
     };
     let halves = bytes.split_first_chunk::<8>().and_then(|(a, b)| Some((*a, b.try_into().ok()?)));
     let (a, b) = halves.with_context(|| format!("the store's `{KEY}` is damaged"))?;
@@ -435,29 +445,15 @@ async fn first_checks(edge: &dyn Edge) {
     }
 }
 
-/// The socket on which a new process asks for this one's. It also tells two processes that they
-/// share a state directory: only one can listen.
-fn listen_for_successors(state: &Path) -> anyhow::Result<UnixListener> {
-    let made = DirBuilder::new().recursive(true).mode(0o700).create(state);
-    made.with_context(|| {
-        format!("control.state: `{}` cannot be made; name a directory of your own", state.display())
-    })?;
-    unix::listen(&state.join(handover::SOCKET)).with_context(|| {
-        format!(
-            "control.state: `{}` cannot be taken; to replace a running tidegate, start with \
-             --upgrade",
-            state.display()
-        )
-    })
-}
-
-/// Answers successors on a thread of its own.
+/// Answers successors on a thread of its own. Nobody to succeed this process is better than nobody
+/// to serve.
 fn offer_sockets(
-    listener: UnixListener,
+    listener: Option<UnixListener>,
     proxy: Proxy,
     control: Vec<Socket>,
 ) -> anyhow::Result<mpsc::Receiver<()>> {
     let (taken, was_taken) = mpsc::channel(1);
+    let Some(listener) = listener else { return Ok(was_taken) };
     let give = move || {
         let control = control.iter().map(copy).collect::<io::Result<_>>()?;
         Ok(Inheritance { listeners: proxy.sockets()?, control })
@@ -478,7 +474,7 @@ fn copy(socket: &Socket) -> io::Result<Socket> {
 
 /// The files of the Unix sockets, to be removed at the end; a successor uses them further.
 fn socket_files(config: &Config, control: &[Socket], state: &Path) -> Vec<PathBuf> {
-    let mut files = vec![state.join(handover::SOCKET)];
+    let mut files = upgrade_socket::places(state);
     if let ControlAddress::Unix(path) = &config.control.address {
         files.push(path.clone());
     }

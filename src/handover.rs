@@ -1,10 +1,10 @@
 //! Handing every listening socket to a new process, so that an upgrade of the binary loses no
 //! connection, not even one still in a queue.
 //!
-//! The process in service listens on `upgrade.sock` in the state directory. A new process
-//! connects, gets a manifest and the descriptors, starts serving beside the old one, and says
-//! that it is ready; only then does the old one stop accepting and drain. If the new one dies
-//! on the way, nothing has changed. (pingora's own hand-over passes at most 32 sockets and
+//! The process in service listens on a socket that goes with its state ([`crate::upgrade_socket`]).
+//! A new process connects, gets a manifest and the descriptors, starts serving beside the old one,
+//! and says that it is ready; only then does the old one stop accepting and drain. If the new one
+//! dies on the way, nothing has changed. (pingora's own hand-over passes at most 32 sockets and
 //! drains after a fixed time, ready or not.)
 
 use anyhow::{Context, bail};
@@ -22,15 +22,12 @@ use std::{
         fd::{AsFd, OwnedFd},
         unix::net::{UnixListener, UnixStream},
     },
-    path::Path,
+    path::PathBuf,
     time::Duration,
 };
 use tidegate_control::Socket;
 use tidegate_proxy::Sockets;
 use tokio::sync::mpsc;
-
-/// The socket's name in the state directory.
-pub(crate) const SOCKET: &str = "upgrade.sock";
 
 const HELLO: &[u8; 20] = b"tidegate handover 1\n";
 const READY: u8 = b'R';
@@ -70,11 +67,17 @@ enum Entry {
 #[derive(Debug)]
 pub(crate) struct Takeover(UnixStream);
 
-/// Asks the process in service for its sockets.
-pub(crate) fn take_over(path: &Path) -> anyhow::Result<(Inheritance, Takeover)> {
-    let mut stream = UnixStream::connect(path).with_context(|| {
-        format!("no running tidegate answers on `{}`; start without --upgrade", path.display())
-    })?;
+/// Asks the process in service, which listens in one of `places`, for its sockets.
+pub(crate) fn take_over(places: &[PathBuf]) -> anyhow::Result<(Inheritance, Takeover)> {
+    let mut answers = places.iter().map(UnixStream::connect);
+    let first = answers.next().context("there is no place for a socket")?;
+    let mut stream =
+        first.or_else(|error| answers.find_map(Result::ok).ok_or(error)).with_context(|| {
+            format!(
+                "no running tidegate answers on `{}`; start without --upgrade",
+                places[0].display()
+            )
+        })?;
     verify_peer(&stream)?;
     stream.set_read_timeout(Some(PATIENCE))?;
     stream.set_write_timeout(Some(PATIENCE))?;
@@ -275,6 +278,7 @@ fn receive(stream: &UnixStream, into: &mut VecDeque<OwnedFd>) -> io::Result<()> 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::upgrade_socket::SOCKET;
 
     fn sockets(n: usize) -> Sockets {
         let sockets: Vec<_> = (0..n).map(|_| TcpListener::bind("127.0.0.1:0").unwrap()).collect();
@@ -295,19 +299,20 @@ mod tests {
         let offering = std::thread::spawn(move || offer(listener, give, &taken));
 
         // One that dies after it got the sockets changes nothing.
-        let (inheritance, takeover) = take_over(&path).unwrap();
+        let nowhere = directory.path().join("nowhere");
+        let (inheritance, takeover) = take_over(&[nowhere, path.clone()]).unwrap();
         assert_eq!(inheritance.listeners[0].sockets.len(), 150);
         drop((inheritance, takeover));
         assert!(was_taken.try_recv().is_err());
 
-        let (inheritance, takeover) = take_over(&path).unwrap();
+        let (inheritance, takeover) = take_over(std::slice::from_ref(&path)).unwrap();
         let listener = &inheritance.listeners[1];
         assert_eq!(listener.sockets[0].local_addr().unwrap(), listener.bound);
         assert!(matches!(inheritance.control[..], [Socket::Control(_)]));
         takeover.ready().unwrap();
         offering.join().unwrap();
         assert!(was_taken.try_recv().is_ok());
-        assert!(take_over(&path).is_err(), "nobody offers any more");
+        assert!(take_over(&[path]).is_err(), "nobody offers any more");
     }
 
     #[test]

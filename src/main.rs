@@ -10,6 +10,7 @@ mod handover;
 mod logging;
 mod process;
 mod sealing;
+mod upgrade_socket;
 
 use clap::Parser;
 use std::process::ExitCode;

@@ -16,6 +16,8 @@ pub(crate) struct Metrics {
     pub(crate) runtime_changes: IntCounterVec,
     /// `tidegate_control_unwritten`: changes in force that are not on disk yet.
     pub(crate) unwritten: IntGauge,
+    /// `tidegate_store_writable`: 1, or 0 while the store takes no change.
+    pub(crate) store_writable: IntGauge,
     /// `tidegate_control_requests_total{route,code}`
     pub(crate) requests: IntCounterVec,
     /// `tidegate_control_connections`
@@ -54,6 +56,10 @@ impl Metrics {
             unwritten: gauge(
                 "tidegate_control_unwritten",
                 "Changes in force that the store has not accepted yet.",
+            )?,
+            store_writable: gauge(
+                "tidegate_store_writable",
+                "1, or 0 while the last write to the store failed: nothing new is kept.",
             )?,
             requests: counters(
                 "tidegate_control_requests_total",

@@ -168,9 +168,14 @@ impl Plane {
         self.view.read().clone()
     }
 
-    /// Whether everything in force is on disk.
+    /// Whether everything in force is on disk, and what comes next can be.
     pub fn durable(&self) -> bool {
-        self.backlog.is_empty()
+        self.backlog.is_empty() && self.unwritable().is_none()
+    }
+
+    /// Why the store takes no change now.
+    pub fn unwritable(&self) -> Option<Arc<str>> {
+        self.store.unwritable()
     }
 
     /// Changes in force that are not on disk yet.

@@ -8,7 +8,7 @@
 //! The directory is `$XDG_RUNTIME_DIR/tidegate`; else `/run/tidegate`, if it is ours or root
 //! may make it; else `/tmp/tidegate-{uid}`. It is made with mode 0700 and never trusted blindly:
 //! it has to be a directory, not a link to one, that belongs to us and that nobody else may
-//! write to.
+//! write to. Other sockets of the process that have no better place are there, too.
 
 use crate::unix::{self, UnixError};
 use std::{
@@ -79,7 +79,7 @@ pub fn open(address: SocketAddr, around: &Surroundings) -> Result<Option<UnixLis
         return Ok(None);
     }
     let directory = runtime_dir(around)?;
-    Ok(Some(unix::listen(&socket(&directory, address.port()))?))
+    Ok(Some(unix::listen(&directory.join(name(address.port())))?))
 }
 
 /// Where the twin of a control API on `address` is, if there is one a caller may trust. Looks at
@@ -88,14 +88,19 @@ pub fn find(address: SocketAddr, around: &Surroundings) -> Option<PathBuf> {
     if !address.ip().is_loopback() {
         return None;
     }
+    sockets(&name(address.port()), around).into_iter().find(|socket| {
+        // A file that a dead process left must not hide the living one's elsewhere.
+        std::os::unix::net::UnixStream::connect(socket).is_ok()
+    })
+}
+
+/// Where a process may have made the socket `name` that a caller may trust.
+pub fn sockets(name: &str, around: &Surroundings) -> Vec<PathBuf> {
     let xdg = around.xdg.iter().map(|xdg| xdg.join("tidegate"));
     let own = xdg.chain([around.own()]).filter(|path| verify(path, around.uid).is_ok());
     // Only root can have made `/run/tidegate`, so whoever it belongs to is meant to have it.
     let system = [PathBuf::from(SYSTEM)].into_iter().filter(|path| is_directory(path));
-    own.chain(system).map(|path| socket(&path, address.port())).find(|socket| {
-        // A file that a dead process left must not hide the living one's elsewhere.
-        std::os::unix::net::UnixStream::connect(socket).is_ok()
-    })
+    own.chain(system).map(|path| path.join(name)).collect()
 }
 
 /// The runtime directory, made if need be, and verified.
@@ -115,8 +120,8 @@ pub fn runtime_dir(around: &Surroundings) -> Result<PathBuf, TwinError> {
     prepare(around.own(), around.uid)
 }
 
-fn socket(directory: &Path, port: u16) -> PathBuf {
-    directory.join(format!("control-{port}.sock"))
+fn name(port: u16) -> String {
+    format!("control-{port}.sock")
 }
 
 fn prepare(path: PathBuf, uid: u32) -> Result<PathBuf, TwinError> {

@@ -66,7 +66,7 @@ fn render(status: &Status) -> String {
     }
     say("revision", &format!("{} ({})", status.revision.number, cause(&status.revision)));
     if !status.durable {
-        say("durable", "no: changes in force are not on disk yet");
+        say("durable", "no: what is in force is not all on disk, or nothing more can be saved");
     }
     if let Some(error) = &status.last_reload_error {
         say("reload", "the configuration on disk is refused; the one in force stays");

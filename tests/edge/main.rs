@@ -38,6 +38,7 @@ mod streaming;
 mod testssl;
 mod timeouts;
 mod tls;
+mod unwritable;
 mod waf;
 mod waf_checks;
 mod waf_crs;

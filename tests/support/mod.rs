@@ -5,6 +5,7 @@
 pub mod api;
 pub mod bind;
 pub mod client;
+pub mod disk;
 pub mod dns;
 pub mod edge;
 pub mod frames;
@@ -24,6 +25,7 @@ pub mod websocket;
 
 pub use bind::Bind;
 pub use client::{Client, Reply, get};
+pub use disk::Disk;
 pub use dns::Dns;
 pub use edge::{Dir, Edge};
 pub use load::Load;

@@ -26,7 +26,7 @@ struct Ready {
     /// Why not; for authenticated callers only.
     #[serde(skip_serializing_if = "Option::is_none")]
     reasons: Option<Vec<String>>,
-    /// Whether everything in force is on disk; for authenticated callers only.
+    /// Whether everything in force is on disk, and what comes next can be; for authenticated callers only.
     #[serde(skip_serializing_if = "Option::is_none")]
     durable: Option<bool>,
 }
@@ -48,6 +48,7 @@ pub(crate) async fn readyz(
 /// Everything counted, in Prometheus' text format.
 pub(crate) async fn metrics(State(plane): State<Arc<Plane>>) -> Result<Response, Problem> {
     plane.metrics.unwritten.set(i64::try_from(plane.unwritten()).unwrap_or(i64::MAX));
+    plane.metrics.store_writable.set(i64::from(plane.unwritable().is_none()));
     let encoder = TextEncoder::new();
     let mut text = Vec::new();
     encoder

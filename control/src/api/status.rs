@@ -21,7 +21,7 @@ pub(crate) struct Status {
     /// Whether requests are served as they should; why not is in `unready`.
     ready: bool,
     unready: Vec<String>,
-    /// Whether everything in force is on disk.
+    /// Whether everything in force is on disk, and what comes next can be.
     durable: bool,
     revision: RevisionRecord,
     /// The document on disk, if it is refused.
@@ -53,10 +53,11 @@ pub(crate) async fn show(State(plane): State<Arc<Plane>>) -> Json<Status> {
     })
 }
 
-/// What the document's warnings do not know: names without a certificate, upstreams that cannot
-/// answer, endpoints that people took out.
+/// What the document's warnings do not know: a store that takes no change, names without a
+/// certificate, upstreams that cannot answer, endpoints that people took out.
 fn warnings(plane: &Plane, document: Vec<String>) -> Vec<String> {
     let mut all = document;
+    all.extend(plane.unwritable().map(|why| format!("changes cannot be saved: {why}")));
     for certificate in plane.certificates.list() {
         let names = certificate.names.join(", ");
         let error = certificate.last_error.as_deref();

@@ -63,8 +63,12 @@ async fn a_drain_does_not_wait_for_a_full_disk() {
     assert_eq!(drained.json()["durable"], false);
     assert_eq!(node.edge.admin("127.0.0.1:7001"), Some(EndpointAdmin::Drain), "in force");
     assert_eq!(node.get("/v1/status").await.json()["durable"], false);
+    let warnings = node.get("/v1/status").await.json()["warnings"].to_string();
+    assert!(warnings.contains("cannot be saved: no space left"), "{warnings}");
     assert_eq!(node.get("/readyz").await.json()["durable"], false);
-    assert!(node.get("/metrics").await.body.contains("tidegate_control_unwritten 1"));
+    let metrics = node.get("/metrics").await.body;
+    assert!(metrics.contains("tidegate_control_unwritten 1"), "{metrics}");
+    assert!(metrics.contains("tidegate_store_writable 0"), "{metrics}");
 
     let back = node.owner(&format!("PUT {ENDPOINT}"), &[], r#"{"state": "active"}"#).await;
     assert_eq!(back.reason(), "store_unavailable", "what adds risk waits for the disk");

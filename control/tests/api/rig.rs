@@ -262,6 +262,9 @@ impl Store for Disk {
     async fn release(&self, lease: &Lease) -> Result<(), StoreError> {
         self.store.release(lease).await
     }
+    fn unwritable(&self) -> Option<Arc<str>> {
+        self.full.load(Ordering::SeqCst).then(|| "no space left on device".into())
+    }
 }
 
 /// The files, without anybody looking at them.
