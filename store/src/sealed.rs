@@ -108,6 +108,11 @@ impl Sealed {
         Ok(Self { inner, ring: Arc::new(ring) })
     }
 
+    /// Whether there is a key at all.
+    pub fn has_key(&self) -> bool {
+        !self.ring.keys.is_empty()
+    }
+
     /// Seals with the ring's first key what is there in the clear or under another one; says how
     /// many entries that were.
     ///
@@ -119,7 +124,18 @@ impl Sealed {
         }
         let (entries, _) = self.inner.range("").await?;
         let due = entries.into_iter().filter(|entry| self.ring.is_due(&entry.value));
-        let due: Vec<_> = due.collect();
+        let mut due: Vec<_> = due.collect();
+        // To seal what does not open would be to vouch for it.
+        due.retain(|entry| match self.opened(&entry.key, entry.value.clone()) {
+            Ok(value) if key_of(&value).is_some() => {
+                tracing::error!(
+                    key = entry.key,
+                    "an entry does not open with its key: left as it is"
+                );
+                false
+            }
+            _ => true,
+        });
         let mut count = 0;
         for some in due.chunks(AT_ONCE) {
             count += match self.seal(some).await {

@@ -94,6 +94,26 @@ async fn a_value_that_was_moved_or_changed_does_not_open() {
         assert!(found.starts_with(b"TGS1"), "{key}");
     }
     sqlite.close().await;
+    // Another key does not make them good.
+    let (sqlite, store) = sealed(dir.path(), &[2, 1]).await;
+    assert_eq!(store.unwrap().seal_all().await.unwrap(), 1);
+    assert_eq!(sqlite.get("certs/c").await.unwrap().unwrap().value, changed);
+    sqlite.close().await;
+}
+
+#[tokio::test]
+async fn a_log_that_is_still_read_is_told() {
+    let dir = tempfile::tempdir().unwrap();
+    let (sqlite, store) = sealed(dir.path(), &[1]).await;
+    put(&store.unwrap(), "certs/a", SECRET).await;
+    let reader = rusqlite::Connection::open(dir.path().join("state.db")).unwrap();
+    reader.execute_batch("BEGIN; SELECT count(*) FROM sqlite_schema").unwrap();
+    put(&sqlite, "certs/b", SECRET).await;
+    let told = sqlite.checkpoint().await.unwrap_err().to_string();
+    assert!(told.contains("another process reads it"), "{told}");
+    reader.execute_batch("COMMIT").unwrap();
+    sqlite.checkpoint().await.unwrap();
+    sqlite.close().await;
 }
 
 #[tokio::test]

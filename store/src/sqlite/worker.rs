@@ -171,8 +171,18 @@ impl Worker {
 
     fn checkpoint(&self) -> Result<(), StoreError> {
         self.writable()?;
-        let done = self.conn.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()));
-        done.map_err(|error| self.fault(true, &error))
+        // That it could not be done is no error to SQLite, but the first column of its answer.
+        let asked = "PRAGMA wal_checkpoint(TRUNCATE)";
+        let busy: rusqlite::Result<bool> = self.conn.query_row(asked, [], |row| row.get(0));
+        match busy {
+            Ok(false) => Ok(()),
+            Ok(true) => Err(StoreError::Io {
+                path: self.files.main.clone(),
+                doing: "checkpointed",
+                cause: "another process reads it".to_owned(),
+            }),
+            Err(error) => Err(self.fault(true, &error)),
+        }
     }
 
     /// Runs one call, so that its failure undoes only what it did itself.
