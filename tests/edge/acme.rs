@@ -17,31 +17,31 @@ use crate::support::{
 use rustls_pki_types::CertificateDer;
 use std::{net::SocketAddr, time::Duration};
 
-const NAME: &str = "shop.example.com";
+pub(crate) const NAME: &str = "shop.example.com";
 
 /// Two listeners where pebble will look, and an upstream.
-struct Site {
+pub(crate) struct Site {
     http: Port,
     https: Port,
     origin: Origin,
 }
 
 impl Site {
-    async fn new() -> Self {
+    pub(crate) async fn new() -> Self {
         let origin = Origin::start("v1").await.forgetful();
         Self { http: Port::reserve(), https: Port::reserve(), origin }
     }
 
-    fn settings(&self) -> Settings {
+    pub(crate) fn settings(&self) -> Settings {
         Settings::new(self.http.address(), self.https.address())
     }
 
-    fn https(&self) -> SocketAddr {
+    pub(crate) fn https(&self) -> SocketAddr {
         self.https.address()
     }
 
     /// Plain text redirects; challenges are answered before that.
-    fn config(&self, acme: &str) -> String {
+    pub(crate) fn config(&self, acme: &str) -> String {
         let at =
             |text: String, port: &Port| text.replace("127.0.0.1:0", &port.address().to_string());
         acme.to_owned()
@@ -56,7 +56,10 @@ impl Site {
 }
 
 /// The certificate shown to a client that trusts only `root`, once there is one.
-async fn certificate(https: SocketAddr, root: &CertificateDer<'static>) -> CertificateDer<'static> {
+pub(crate) async fn certificate(
+    https: SocketAddr,
+    root: &CertificateDer<'static>,
+) -> CertificateDer<'static> {
     eventually("a certificate of pebble's root", || async {
         let config = client_trusting([root.clone()], &["h2"]);
         let mut client = Client::http2(https).tls(config).host(NAME);

@@ -17,6 +17,7 @@ mod balancing;
 mod certificates;
 mod cli;
 mod client_certificates;
+mod clock;
 mod control;
 mod demo;
 mod dns01;

@@ -104,6 +104,18 @@ impl Edge {
         }
     }
 
+    /// As [`Self::start`], with further variables in its environment.
+    pub async fn start_under(config: &str, environment: &[(&str, &str)]) -> Self {
+        let dir = Dir::new();
+        let files =
+            [dir.write("rig.toml", &rig_config(&dir, config)), dir.write("edge.toml", config)];
+        let mut command = Command::new(binary());
+        command.arg("run").arg("-c").arg(&files[0]).arg("-c").arg(&files[1]);
+        command.envs(environment.iter().copied());
+        let edge = Self { dir, process: Process::spawn(command) };
+        edge.await_ready().await.unwrap_or_else(|ended| panic!("{}\n{}", ended.status, ended.said))
+    }
+
     /// Starts one that may refuse to.
     pub async fn try_start_in(dir: Dir, config: &str) -> Result<Self, Ended> {
         let edge = Self::spawn_in(dir, config);
