@@ -14,12 +14,13 @@ const AT_ONCE: usize = 4;
 
 /// Starts to ask about certificates nobody has asked about, or not for long enough.
 pub(crate) fn start(inner: &Arc<Inner>, asking: &mut JoinSet<()>) {
-    let now = inner.clock.now().unix_timestamp();
+    let today = inner.clock.now();
+    let now = today.unix_timestamp();
     let table = inner.managed.load();
     let mut state = inner.state.lock();
     let Some(acme) = state.wanted.acme.clone() else { return };
     let due: Vec<_> = state
-        .wanted_from(Origin::Acme)
+        .ordered(today)
         .filter(|name| !state.asking.contains(*name))
         .filter_map(|name| {
             let id = table.of(Origin::Acme).get(name)?.certificate.renewal_id.clone()?;

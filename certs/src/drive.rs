@@ -6,6 +6,7 @@ use crate::{
     internal::{RENEW_AT_PERCENT, obtain},
     job::{Job, is_due},
     metrics::Trouble,
+    on_demand,
     prepare::settings_digest,
     save::save,
     state::State,
@@ -24,7 +25,8 @@ use tidegate_store::Op;
 use time::OffsetDateTime;
 use tokio::{sync::watch, task::JoinSet};
 
-/// Names ordered at the same time.
+/// Names ordered at the same time; as many again of those had on demand, so that what strangers
+/// ask for holds nothing up.
 const AT_ONCE: usize = 4;
 /// Stored certificates that nobody wants are dropped so long after their end.
 const FORGET_AFTER: Duration = Duration::from_secs(30 * 24 * 3600);
@@ -46,6 +48,7 @@ pub(crate) async fn drive(inner: &Arc<Inner>, mut leader: watch::Receiver<bool>)
         if !is_awaited || inner.store.unwritable().is_some() {
             renew_internal(inner);
         }
+        on_demand::tend(inner, leads).await;
         if leads {
             save(inner).await;
             tidy(inner).await;
@@ -74,7 +77,7 @@ async fn changed(leader: &mut watch::Receiver<bool>) {
 fn pause(inner: &Inner) -> Duration {
     let state = inner.state.lock();
     let next = state
-        .wanted_from(Origin::Acme)
+        .ordered(inner.clock.now())
         .filter(|name| !state.ordering.contains(*name))
         .filter_map(|name| state.attempts.get(name)?.next)
         .map(|next| inner.clock.until(next))
@@ -174,7 +177,7 @@ async fn forget_attempts(inner: &Inner) {
             // Most likely nothing is in force yet.
             return;
         }
-        let wanted: BTreeSet<&String> = state.wanted_from(Origin::Acme).collect();
+        let wanted: BTreeSet<&String> = state.ordered(inner.clock.now()).collect();
         let names = state.attempts.keys().filter(|name| !wanted.contains(name));
         names.filter(|name| !state.ordering.contains(*name)).cloned().collect()
     };
@@ -228,7 +231,7 @@ fn start_orders(inner: &Arc<Inner>, orders: &mut JoinSet<()>) {
     let settings = settings_digest(Some(&acme));
     let table = inner.managed.load();
     let mut due: Vec<(OffsetDateTime, String)> = state
-        .wanted_from(Origin::Acme)
+        .ordered(now)
         .filter(|name| !state.ordering.contains(*name))
         .filter(|name| reason(&state, &table, &acme, name, now).is_some())
         .filter(|name| {
@@ -244,7 +247,14 @@ fn start_orders(inner: &Arc<Inner>, orders: &mut JoinSet<()>) {
         })
         .collect();
     due.sort();
-    due.truncate(AT_ONCE.saturating_sub(orders.len()));
+    let is_named = |name: &str| state.names(Origin::Acme, name);
+    let under_way = state.ordering.iter().filter(|name| is_named(name)).count();
+    let mut places = [state.ordering.len() - under_way, under_way];
+    due.retain(|(_, name)| {
+        let taken = &mut places[usize::from(is_named(name))];
+        *taken += 1;
+        *taken <= AT_ONCE
+    });
     for (_, name) in due {
         state.ordering.insert(name.clone());
         let job = Job {
@@ -274,7 +284,14 @@ pub(crate) fn show(inner: &Inner) {
             held.insert((name.clone(), "file"), certificate.not_after.unix_timestamp());
         }
     }
+    let demanded = state.wishes.keys().filter(|name| !state.names(Origin::Acme, name));
+    let ends = demanded.filter_map(|name| table.of(Origin::Acme).get(name));
+    let ends = ends.map(|held| held.certificate.not_after.unix_timestamp());
+    let (count, first) = ends.fold((0, None), |(count, first): (i64, Option<i64>), ends| {
+        (count + 1, Some(first.map_or(ends, |first| first.min(ends))))
+    });
     drop(state);
     inner.metrics.show(held);
+    inner.metrics.show_on_demand(count, first);
     inner.metrics.show_ticket_keys(inner.tickets.counts());
 }

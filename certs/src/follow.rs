@@ -6,6 +6,7 @@ use crate::{
     challenges::Challenge,
     held::Held,
     internal::InternalCa,
+    on_demand,
     open::read,
     state::Issuance,
     stored::{self, StoredCertificate, parse_certificate_key},
@@ -68,8 +69,20 @@ fn certificates(inner: &Inner, changes: Vec<Change>) {
     let mut fresh = Vec::new();
     let mut issued: BTreeMap<String, Issuance> = BTreeMap::new();
     for change in changes {
-        // What is gone from the store goes on being served.
-        let Change::Put(entry) = change else { continue };
+        let entry = match change {
+            Change::Put(entry) => entry,
+            // A certificate that is gone from the store goes on being served.
+            Change::Delete { key, .. } => {
+                if let Some(name) = key.strip_prefix(stored::DEMAND) {
+                    on_demand::forgotten(inner, name);
+                }
+                continue;
+            }
+        };
+        if let Some(name) = entry.key.strip_prefix(stored::DEMAND) {
+            on_demand::learned(inner, name, &entry);
+            continue;
+        }
         if entry.key == stored::INTERMEDIATE {
             intermediate(inner, &entry);
             continue;
@@ -106,6 +119,7 @@ fn certificates(inner: &Inner, changes: Vec<Change>) {
         }
     }
     if !adopted.is_empty() {
+        inner.news.send_replace(());
         inner.wake.notify_one();
     }
 }

@@ -6,7 +6,7 @@ use parking_lot::Mutex;
 use rustls::{ServerConfig, SignatureScheme, sign::CertifiedKey};
 use std::sync::{
     Arc, Weak,
-    atomic::{AtomicU64, Ordering},
+    atomic::{AtomicBool, AtomicU64, Ordering},
 };
 use tidegate_store::Revision;
 use time::OffsetDateTime;
@@ -35,6 +35,8 @@ pub(crate) struct Held {
     /// What clients are shown: the certificate with its key and, if there is one, its staple.
     shown: Arc<ArcSwap<CertifiedKey>>,
     staple: Mutex<Staple>,
+    /// Whether a client was shown it since somebody looked.
+    used: AtomicBool,
     /// One configuration per policy that has shown it: as many as listeners, made at first use.
     configs: ArcSwap<Vec<Slot>>,
 }
@@ -56,8 +58,9 @@ impl Held {
         let served = Arc::new(Served { names: certificate.names.clone() });
         let revision = AtomicU64::new(revision.0);
         let shown = Arc::new(ArcSwap::new(Arc::clone(&certificate.key)));
-        let (staple, configs) = (Mutex::default(), ArcSwap::default());
-        Arc::new(Self { certificate, served, revision, shown, staple, configs })
+        let (staple, used, configs) =
+            (Mutex::default(), AtomicBool::new(false), ArcSwap::default());
+        Arc::new(Self { certificate, served, revision, shown, staple, used, configs })
     }
 
     /// What is older than this in the store is older than the certificate.
@@ -90,6 +93,19 @@ impl Held {
         });
         // Another connection may have been quicker.
         known(&self.configs.load()).unwrap_or(slot.config)
+    }
+
+    /// A client is shown it. Written once between two looks, or workers would pass its cache line
+    /// to and fro.
+    pub(crate) fn note_use(&self) {
+        if !self.used.load(Ordering::Relaxed) {
+            self.used.store(true, Ordering::Relaxed);
+        }
+    }
+
+    /// Whether a client was shown it since this was last asked.
+    pub(crate) fn take_use(&self) -> bool {
+        self.used.swap(false, Ordering::Relaxed)
     }
 
     /// Whether its responder is to be asked now, or the answer that is shown has ended.

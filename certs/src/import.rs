@@ -93,7 +93,7 @@ pub(crate) async fn import(inner: &Inner, chain: &str, key: &str) -> Result<Impo
             state.attempts.remove(name);
             state.issued.insert(name.clone(), Issuance::of(&stored));
         }
-        let wanted: Vec<_> = state.wanted_from(Origin::Acme).collect();
+        let wanted: Vec<_> = state.ordered(now).collect();
         let of_use = |name: &String| wanted.iter().any(|wanted| covers(name, wanted));
         unused.extend(names.iter().filter(|name| !of_use(name)).cloned());
     }

@@ -9,6 +9,7 @@ use crate::{
     held::Held,
     import::IMPORTED,
     metrics::Trouble,
+    on_demand,
     open::read,
     save::Leaf,
     state::{Attempt, Issuance},
@@ -37,6 +38,8 @@ pub(crate) struct Job {
 enum Turn {
     /// A certificate is in force.
     Done,
+    /// There is to be none: it was had on demand and is no longer allowed.
+    Withdrawn,
     /// Another process is at it.
     Elsewhere,
     Failed(Failure),
@@ -68,7 +71,7 @@ impl Job {
 
     async fn end(&self, turn: Turn, lease: Option<&Lease>) {
         match turn {
-            Turn::Done => {
+            Turn::Done | Turn::Withdrawn => {
                 let mut state = self.inner.state.lock();
                 state.attempts.remove(&self.name);
                 state.renew.remove(&self.name);
@@ -97,6 +100,11 @@ impl Job {
             Ok(true) => return Turn::Done,
             Ok(false) => {}
             Err(error) => return Turn::Store(error),
+        }
+        match on_demand::recheck(&self.inner, &self.name).await {
+            Ok(true) => {}
+            Ok(false) => return Turn::Withdrawn,
+            Err(failure) => return Turn::Failed(failure),
         }
         tracing::info!(name = self.name, "orders a certificate");
         let rehearse =
@@ -188,6 +196,7 @@ impl Job {
         }
         // Even if another CA dated it earlier: it is the one that was ordered now.
         self.inner.managed.replace(&[(Origin::Acme, self.name.clone(), held)]);
+        self.inner.news.send_replace(());
         drive::show(&self.inner);
     }
 
@@ -213,6 +222,7 @@ impl Job {
             failures = stored.failures,
             "no certificate; it is tried again later"
         );
+        self.inner.news.send_replace(());
         let put = Op::Put { key: retry_key(&self.name), value: stored::encode(&stored) };
         let held = lease.map(|lease| Compare::Held(lease.clone())).into_iter().collect();
         if let Err(error) = self.inner.store.txn(held, vec![put]).await {

@@ -5,8 +5,7 @@
 //! authorities by ACME. Everything but the files lives in the store, keys included; a restart
 //! orders nothing anew, and two processes that share the store (an upgrade of the binary) order
 //! a name once and answer each other's challenges. Handshakes read snapshots without locks and
-//! never wait for the store, a file or a CA.
-//!
+//! never wait for the store, a file or a CA, but for names that a listener has on demand.
 
 mod acme;
 mod ask;
@@ -22,6 +21,7 @@ mod error;
 mod export;
 mod files;
 mod follow;
+mod gcra;
 mod held;
 mod http;
 mod import;
@@ -32,6 +32,7 @@ mod metrics;
 mod name_map;
 mod names;
 mod ocsp;
+mod on_demand;
 mod open;
 mod pattern;
 mod pem;
@@ -61,6 +62,7 @@ pub use export::{Exported, export};
 pub use files::read_pair;
 pub use import::{ImportError, Imported};
 pub use listener::{Denied, ListenerTls, Selected};
+pub use on_demand::Demand;
 pub use plan::{Plan, PlanCheck, PlannedName};
 pub use prepare::Prepared;
 pub use schedule::Schedule;
@@ -72,6 +74,7 @@ use arc_swap::ArcSwap;
 use challenges::Challenges;
 use internal::InternalCa;
 use metrics::Metrics;
+use on_demand::Flight;
 use parking_lot::Mutex;
 use state::State;
 use std::{fmt, sync::Arc};
@@ -79,7 +82,7 @@ use table::Managed;
 use tickets::Ring;
 use tidegate_config::Config;
 use tidegate_store::Store;
-use tokio::sync::{Notify, watch};
+use tokio::sync::{Notify, mpsc, watch};
 
 /// What [`Certs::open`] needs.
 #[derive(Debug)]
@@ -136,6 +139,12 @@ struct Inner {
     notices: Vec<String>,
     /// There may be something to do.
     wake: Notify,
+    /// A certificate came, or an order failed.
+    news: watch::Sender<()>,
+    /// For names on demand that are to be had.
+    flights: mpsc::Sender<Flight>,
+    /// Where they come out; taken by who maintains.
+    departures: Mutex<Option<mpsc::Receiver<Flight>>>,
 }
 
 impl Certs {
@@ -173,6 +182,7 @@ impl Certs {
                 reread::reread(inner),
                 ocsp::staple(inner),
                 dns01::clear(inner, leader.clone()),
+                on_demand::serve(inner),
                 drive::drive(inner, leader)
             )
         };

@@ -5,6 +5,7 @@ use crate::{
     client_auth::ClientAuth,
     held::{FileIndex, Held, choose},
     names,
+    on_demand::{Demand, OnDemand},
     policies::Policies,
     policy::ACME_TLS,
     session::Session,
@@ -24,6 +25,7 @@ pub struct ListenerTls {
     files: ArcSwap<FileIndex>,
     managed: Arc<Managed>,
     challenges: Arc<Challenges>,
+    pub(crate) on_demand: Option<Arc<OnDemand>>,
 }
 
 /// The answer to a ClientHello.
@@ -39,6 +41,9 @@ pub enum Selected {
     },
     /// A CA validates a TLS-ALPN-01 challenge: finish the handshake and close.
     Challenge(Arc<ServerConfig>),
+    /// There may be a certificate soon: wait ([`Demand::settle`]), then select with
+    /// [`ListenerTls::select_held`].
+    OnDemand(Demand),
     /// No certificate answers this name: send the alert `unrecognized_name`.
     UnrecognizedName,
 }
@@ -62,12 +67,23 @@ impl ListenerTls {
         files: FileIndex,
         managed: Arc<Managed>,
         challenges: Arc<Challenges>,
+        on_demand: Option<Arc<OnDemand>>,
     ) -> Self {
-        Self { settings, policies, files: ArcSwap::from_pointee(files), managed, challenges }
+        let files = ArcSwap::from_pointee(files);
+        Self { settings, policies, files, managed, challenges, on_demand }
     }
 
     /// Called with the ClientHello by the acceptor, before anything is sent. Takes no locks.
     pub fn select(&self, hello: &ClientHello<'_>) -> Selected {
+        self.answer(hello, self.on_demand.as_ref())
+    }
+
+    /// As [`Self::select`], of what there is now: never [`Selected::OnDemand`].
+    pub fn select_held(&self, hello: &ClientHello<'_>) -> Selected {
+        self.answer(hello, None)
+    }
+
+    fn answer(&self, hello: &ClientHello<'_>, on_demand: Option<&Arc<OnDemand>>) -> Selected {
         let name = hello.server_name().map(names::lower);
         // Only when it is the one protocol offered (RFC 8737 section 3).
         if hello
@@ -77,13 +93,20 @@ impl ListenerTls {
             let challenge = name.and_then(|name| self.challenges.tls_alpn(&name));
             return challenge.map_or(Selected::UnrecognizedName, Selected::Challenge);
         }
-        let asked =
-            name.and_then(|name| Some((self.find(&name, hello.signature_schemes())?, name)));
-        let chosen = asked.map(|(held, name)| (held, name.into_owned())).or_else(|| {
-            let default = self.settings.default.as_deref()?;
-            Some((self.find(default, hello.signature_schemes())?, default.to_owned()))
-        });
+        let find = |name: &str| self.find(name, hello.signature_schemes());
+        let chosen = match name.as_deref().and_then(find).zip(name.as_deref()) {
+            None => {
+                let unknown = name.zip(on_demand);
+                if let Some(demand) = unknown.and_then(|(name, here)| here.demand(name)) {
+                    return Selected::OnDemand(demand);
+                }
+                let default = self.settings.default.as_deref();
+                default.and_then(find).zip(default.map(str::to_owned))
+            }
+            Some((held, name)) => Some((held, name.to_owned())),
+        };
         let Some((held, name)) = chosen else { return Selected::UnrecognizedName };
+        held.note_use();
         let policy = self.policies.find(&name);
         let auth = policy.terms.auth.clone();
         Selected::Serve {

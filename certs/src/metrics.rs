@@ -1,7 +1,8 @@
 //! Metrics of certificates; labels come from the configuration.
 
+use crate::on_demand::Outcome;
 use parking_lot::Mutex;
-use prometheus::{IntCounterVec, IntGaugeVec, Opts, Registry};
+use prometheus::{IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry};
 use std::collections::{BTreeMap, BTreeSet};
 
 #[derive(Debug)]
@@ -17,6 +18,12 @@ pub(crate) struct Metrics {
     stapled: IntCounterVec,
     /// `tidegate_tls_ticket_keys{source}`
     ticket_keys: IntGaugeVec,
+    /// `tidegate_on_demand_total{outcome}`
+    on_demand: IntCounterVec,
+    /// `tidegate_on_demand_certificates`
+    demanded: IntGauge,
+    /// `tidegate_on_demand_expiry_seconds`
+    demanded_expiry: IntGauge,
 }
 
 /// What came of asking an OCSP responder.
@@ -81,12 +88,35 @@ impl Metrics {
                 ),
                 &["source"],
             )?,
+            on_demand: IntCounterVec::new(
+                Opts::new(
+                    "tidegate_on_demand_total",
+                    "Handshakes for names without a certificate on listeners that have some on \
+                     demand, by what came of them",
+                ),
+                &["outcome"],
+            )?,
+            demanded: IntGauge::new(
+                "tidegate_on_demand_certificates",
+                "Certificates that are had on demand",
+            )?,
+            demanded_expiry: IntGauge::new(
+                "tidegate_on_demand_expiry_seconds",
+                "When the first of the certificates had on demand ends, in seconds since 1970; 0 \
+                 without any",
+            )?,
         };
         registry.register(Box::new(metrics.expiry.clone()))?;
         registry.register(Box::new(metrics.orders.clone()))?;
         registry.register(Box::new(metrics.errors.clone()))?;
         registry.register(Box::new(metrics.stapled.clone()))?;
         registry.register(Box::new(metrics.ticket_keys.clone()))?;
+        registry.register(Box::new(metrics.on_demand.clone()))?;
+        registry.register(Box::new(metrics.demanded.clone()))?;
+        registry.register(Box::new(metrics.demanded_expiry.clone()))?;
+        for outcome in Outcome::ALL {
+            metrics.on_demand.with_label_values(&[outcome.word()]);
+        }
         for outcome in [Stapled::Good, Stapled::Revoked, Stapled::Failed] {
             metrics.stapled.with_label_values(&[outcome.word()]);
         }
@@ -115,6 +145,17 @@ impl Metrics {
             let count = i64::try_from(count).unwrap_or(i64::MAX);
             self.ticket_keys.with_label_values(&[source]).set(count);
         }
+    }
+
+    /// Certificates had on demand, and when the first ends: their names are no labels, as clients
+    /// choose them.
+    pub(crate) fn show_on_demand(&self, count: i64, first: Option<i64>) {
+        self.demanded.set(count);
+        self.demanded_expiry.set(first.unwrap_or(0));
+    }
+
+    pub(crate) fn on_demand(&self, outcome: Outcome) {
+        self.on_demand.with_label_values(&[outcome.word()]).inc();
     }
 
     pub(crate) fn ordered(&self, issuer: &str, outcome: &'static str) {

@@ -10,6 +10,7 @@ use crate::{
     held::Held,
     internal::{InternalCa, obtain},
     metrics::{Metrics, Trouble},
+    on_demand::{MAX_FLIGHTS, StoredWish, Wish},
     state::{Attempt, Issuance, State},
     stored::{self, StoredAccount, StoredCertificate, StoredRenewal, StoredRetry, Unreadable},
     table::{Managed, Origin},
@@ -21,7 +22,7 @@ use serde::de::DeserializeOwned;
 use std::sync::Arc;
 use tidegate_store::{Committed, Compare, Entry, Op, Store, holder};
 use time::OffsetDateTime;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, mpsc, watch};
 
 pub(crate) async fn open(options: Options) -> Result<Inner, CertsError> {
     let Options { store, registry, node, schedule, clock } = options;
@@ -40,6 +41,9 @@ pub(crate) async fn open(options: Options) -> Result<Inner, CertsError> {
     }
     for (key, renewal) in loader.all::<StoredRenewal>(&stored::renewal_key("")).await? {
         state.renewals.insert(key[stored::renewal_key("").len()..].to_owned(), renewal);
+    }
+    for (key, wish) in loader.all::<StoredWish>(stored::DEMAND).await? {
+        state.wishes.insert(key[stored::DEMAND.len()..].to_owned(), Wish::of(wish));
     }
     // Only to keep broken ones aside: a fresh account is better than none.
     loader.all::<StoredAccount>(&stored::account_key("")).await?;
@@ -69,6 +73,7 @@ pub(crate) async fn open(options: Options) -> Result<Inner, CertsError> {
         schedule.clone(),
         Arc::clone(&metrics),
     );
+    let (flights, departures) = mpsc::channel(MAX_FLIGHTS);
     Ok(Inner {
         store,
         holder: holder(&format!("{node}/{:08x}", rand::random::<u32>())),
@@ -83,6 +88,9 @@ pub(crate) async fn open(options: Options) -> Result<Inner, CertsError> {
         state: Mutex::new(state),
         notices,
         wake: Notify::new(),
+        news: watch::Sender::new(()),
+        flights,
+        departures: Mutex::new(Some(departures)),
     })
 }
 

@@ -11,6 +11,7 @@ use crate::{
     held::{FileIndex, Held, index},
     internal::RENEW_AT_PERCENT,
     listener::ListenerTls,
+    on_demand::OnDemand,
     policies::Policies,
     save::Leaf,
     state::FilePair,
@@ -196,13 +197,33 @@ fn build(
     if let Some(serving) = serving.as_ref().filter(|old| old.is_for(tls, &policies)) {
         return Ok(Arc::clone(serving));
     }
+    let going_on = serving.and_then(|serving| serving.on_demand.clone());
+    let on_demand = on_demand(inner, tls, going_on);
+    let on_demand = on_demand.map_err(|cause| CertsError::Listener {
+        listener: name.clone(),
+        cause: format!("`on_demand`: {cause}"),
+    })?;
     Ok(Arc::new(ListenerTls::new(
         tls.clone(),
         policies,
         files.clone(),
         Arc::clone(&inner.managed),
         Arc::clone(&inner.challenges),
+        on_demand,
     )))
+}
+
+/// The listener's names on demand; who waits and what was refused stays while its settings do.
+fn on_demand(
+    inner: &Inner,
+    tls: &Tls,
+    going_on: Option<Arc<OnDemand>>,
+) -> Result<Option<Arc<OnDemand>>, String> {
+    let Some(settings) = &tls.on_demand else { return Ok(None) };
+    match going_on.filter(|on_demand| on_demand.is_for(settings)) {
+        Some(on_demand) => Ok(Some(on_demand)),
+        None => OnDemand::new(settings, &inner.flights, &inner.metrics).map(Arc::new).map(Some),
+    }
 }
 
 fn indexed(tls: &Tls, files: &BTreeMap<PairKey, Loaded>) -> FileIndex {

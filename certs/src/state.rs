@@ -9,6 +9,7 @@ use crate::{
     import::IMPORTED,
     listener::ListenerTls,
     names,
+    on_demand::{OnDemand, Wish, Wishes},
     save::Leaf,
     schedule::Schedule,
     stored::{StoredCertificate, StoredRenewal, StoredRetry},
@@ -18,6 +19,7 @@ use crate::{
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
+    time::Duration,
 };
 use tidegate_config::Name;
 use time::OffsetDateTime;
@@ -46,6 +48,8 @@ pub(crate) struct State {
     pub(crate) internal_errors: BTreeMap<String, String>,
     /// How the certificates of authorities were had.
     pub(crate) issued: BTreeMap<String, Issuance>,
+    /// Names had on demand; as many as `max_names` of listeners allow.
+    pub(crate) wishes: Wishes,
 }
 
 /// How a certificate was had from an authority.
@@ -158,5 +162,30 @@ impl State {
     pub(crate) fn wanted_from(&self, origin: Origin) -> impl Iterator<Item = &String> {
         let names = self.wanted.names.iter();
         names.filter(move |(of, _)| *of == origin).map(|(_, name)| name)
+    }
+
+    /// Whether the document asks for `name` from `origin`.
+    pub(crate) fn names(&self, origin: Origin, name: &str) -> bool {
+        self.wanted.names.contains(&(origin, name.to_owned()))
+    }
+
+    /// Names to have from authorities: those of the document, and those on demand that are used.
+    pub(crate) fn ordered(&self, now: OffsetDateTime) -> impl Iterator<Item = &String> {
+        let keep = self.keep();
+        let alive =
+            move |(_, wish): &(&String, &Wish)| keep.is_some_and(|keep| wish.is_alive(keep, now));
+        let demanded = self.wishes.iter().filter(alive).map(|(name, _)| name);
+        let demanded = demanded.filter(|name| !self.names(Origin::Acme, name));
+        self.wanted_from(Origin::Acme).chain(demanded)
+    }
+
+    /// Of every listener that has names on demand.
+    pub(crate) fn on_demand(&self) -> impl Iterator<Item = &Arc<OnDemand>> {
+        self.listeners.values().filter_map(|listener| listener.on_demand.as_ref())
+    }
+
+    /// How long names on demand are kept while nobody uses them; `None` while no listener has any.
+    pub(crate) fn keep(&self) -> Option<Duration> {
+        self.on_demand().map(|on_demand| on_demand.keep()).max()
     }
 }

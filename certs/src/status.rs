@@ -7,6 +7,7 @@ use crate::{
     held::Held,
     internal::RENEW_AT_PERCENT,
     job::renews_at,
+    on_demand::Wish,
     schedule::Schedule,
     state::{Attempt, State},
     table::Origin,
@@ -25,6 +26,9 @@ pub struct CertificateStatus {
     /// The issuer of `[acme]` that issued it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub authority: Option<String>,
+    /// Whether it is had on demand: no document names it, a client asked for it.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub on_demand: bool,
     /// Its chain's file.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub file: Option<PathBuf>,
@@ -105,6 +109,13 @@ pub(crate) fn list(inner: &Inner) -> Vec<CertificateStatus> {
             Origin::Acme => acme(&state, name, held, &inner.schedule, now),
         });
     }
+    for (name, wish) in &state.wishes {
+        if !state.names(Origin::Acme, name) {
+            let held = table.of(Origin::Acme).get(name);
+            shown.extend(held.map(Arc::as_ptr));
+            all.push(demanded(&state, name, wish, held, &inner.schedule, now));
+        }
+    }
     for (origin, source) in [(Origin::Acme, Source::Acme), (Origin::Internal, Source::Internal)] {
         for held in table.of(origin).values() {
             // One that has several names is there under each.
@@ -182,6 +193,27 @@ fn acme(
     }
 }
 
+/// One that is not renewed says why.
+fn demanded(
+    state: &State,
+    name: &str,
+    wish: &Wish,
+    held: Option<&Arc<Held>>,
+    schedule: &Schedule,
+    now: OffsetDateTime,
+) -> CertificateStatus {
+    let status = acme(state, name, held, schedule, now);
+    let status = CertificateStatus { on_demand: true, ..status };
+    let why_not = match state.keep() {
+        None => "no listener has names on demand any more",
+        _ if wish.now.withdrawn => "it is no longer allowed",
+        Some(keep) if wish.is_unused(keep, now) => "no client used it for so long",
+        Some(_) => return status,
+    };
+    let remark = Some(format!("not renewed: {why_not}"));
+    CertificateStatus { next_renewal: None, remark, ..status }
+}
+
 /// A route's wildcard matches any number of labels, a certificate's one (RFC 9525 section 6.3).
 fn one_label(name: &str) -> Option<String> {
     let rest = name.strip_prefix("*.")?;
@@ -194,6 +226,7 @@ fn of_held(held: &Held, source: Source) -> CertificateStatus {
         names: certificate.names.clone(),
         source,
         authority: None,
+        on_demand: false,
         file: None,
         state: CertificateState::Held,
         issuer: Some(certificate.issuer.clone()),
@@ -212,6 +245,7 @@ fn absent(name: &str, source: Source, state: CertificateState) -> CertificateSta
         names: vec![name.to_owned()],
         source,
         authority: None,
+        on_demand: false,
         file: None,
         state,
         issuer: None,

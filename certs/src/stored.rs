@@ -18,6 +18,8 @@ const FORMAT: u32 = 1;
 
 /// Everything about certificates that other processes may want to see at once.
 pub(crate) const CERTS: &str = "certs/";
+/// Names that are had on demand.
+pub(crate) const DEMAND: &str = "certs/demand/";
 /// Open challenges.
 pub(crate) const CHALLENGES: &str = "acme/challenges/";
 /// The internal CA's root, and what signs in its name.
@@ -43,6 +45,11 @@ pub(crate) fn parse_certificate_key(key: &str) -> Option<(Origin, &str)> {
         .into_iter()
         .find(|origin| origin.word() == word)
         .map(|origin| (origin, name))
+}
+
+/// The key of a name that is had on demand.
+pub(crate) fn demand_key(name: &str) -> String {
+    format!("{DEMAND}{name}")
 }
 
 /// The key of an open challenge.
@@ -263,6 +270,8 @@ mod tests {
         let key = certificate_key(Origin::Internal, "*.localhost");
         assert_eq!(key, "certs/internal/*.localhost");
         assert_eq!(parse_certificate_key(&key), Some((Origin::Internal, "*.localhost")));
-        assert_eq!(parse_certificate_key(ROOT), None);
+        for other in [ROOT, &demand_key("a.example.com")] {
+            assert_eq!(parse_certificate_key(other), None);
+        }
     }
 }

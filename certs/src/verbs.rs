@@ -21,7 +21,7 @@ const REST: Duration = Duration::from_secs(3600);
 pub(crate) fn renew(inner: &Inner, name: &str, insist: bool) -> Result<(), CertsError> {
     let now = inner.clock.now();
     let mut state = inner.state.lock();
-    if !state.wanted_from(Origin::Acme).any(|wanted| wanted == name) {
+    if !state.ordered(inner.clock.now()).any(|wanted| wanted == name) {
         let what = "is not a name that a listener has by ACME".to_owned();
         return Err(CertsError::Name { name: name.to_owned(), what });
     }
@@ -83,7 +83,7 @@ pub(crate) async fn revoke(
         if let Some(attempt) = state.attempts.get_mut(name) {
             (attempt.first, attempt.next) = (None, None);
         }
-        if state.wanted_from(Origin::Acme).any(|wanted| wanted == name) {
+        if state.ordered(inner.clock.now()).any(|wanted| wanted == name) {
             state.renew.insert(name.to_owned());
         }
     }

@@ -38,7 +38,8 @@ pub(crate) fn wanted(config: &Config, covered: impl Fn(&Name, &str) -> bool) -> 
     for (listener_name, listener) in &config.listeners {
         let Some(tls) = &listener.tls else { continue };
         for pattern in patterns(config, listener_name, tls) {
-            if !covered(listener_name, &pattern.text) {
+            let demanded = pattern.is_wild() && on_demand(tls, config.acme.as_ref(), &pattern.text);
+            if !covered(listener_name, &pattern.text) && !demanded {
                 wanted.add(pattern, tls);
             }
         }
@@ -49,6 +50,15 @@ pub(crate) fn wanted(config: &Config, covered: impl Fn(&Name, &str) -> bool) -> 
     wanted
 }
 
+/// Whether the names that a pattern matches are had on demand, so that it needs no certificate of
+/// its own. One that can be had nonetheless, by DNS, is, unless `names` of `on_demand` has it too.
+fn on_demand(tls: &Tls, acme: Option<&Acme>, pattern: &str) -> bool {
+    let Some(on_demand) = &tls.on_demand else { return false };
+    let provided = || acme.is_some_and(|acme| acme.dns_provider(pattern).is_some());
+    let by_word = pattern.starts_with('~') || !names::is_local(pattern) && !provided();
+    on_demand.lists(pattern) || on_demand.ask.is_some() && by_word
+}
+
 struct Pattern {
     text: String,
     is_regex: bool,
@@ -57,6 +67,11 @@ struct Pattern {
 impl Pattern {
     fn plain(text: &str) -> Self {
         Self { text: text.to_ascii_lowercase(), is_regex: false }
+    }
+
+    /// Whether it stands for more than one name.
+    fn is_wild(&self) -> bool {
+        self.is_regex || self.text.starts_with('*')
     }
 }
 
@@ -153,5 +168,30 @@ mod tests {
         assert_eq!(of(Origin::Acme), ["extra.example.com", "shop.example.com"]);
         assert_eq!(of(Origin::Internal), ["*.corp.example.com", "db.internal", "shop.example.com"]);
         assert_eq!(wanted.impossible.keys().collect::<Vec<_>>(), ["*.example.com"]);
+    }
+
+    #[test]
+    fn patterns_whose_names_are_had_on_demand_need_no_certificate() {
+        let of = |on_demand: &str| {
+            let text = format!(
+                "[acme.dns.zone]\ndomains = [\"zone.example\"]\nexec = {{ command = \"/bin/true\" }}\n\
+                 [listeners.l]\naddress = \"127.0.0.1:1\"\ntls = {{ {on_demand} }}\n\
+                 [routes.r]\nhosts = [\"*.customers.example\", \"*.zone.example\", \"~^a\", \
+                 \"www.customers.example\"]\nrespond = {{}}\n"
+            );
+            let config = tidegate_config::parse(&text, "test.toml").unwrap().config;
+            let wanted = wanted(&config, |_, _| false);
+            let names: Vec<_> = wanted.names.into_iter().map(|(_, name)| name).collect();
+            let impossible: Vec<_> = wanted.impossible.into_keys().collect();
+            (names.join(" "), impossible.join(" "))
+        };
+        let told = |names: &str, impossible: &str| (names.to_owned(), impossible.to_owned());
+        let both = "*.zone.example www.customers.example";
+        assert_eq!(of(""), told(both, "*.customers.example ~^a"));
+        assert_eq!(of("on_demand = { ask = \"http://[::1]/\" }"), told(both, ""));
+        assert_eq!(
+            of("on_demand = { names = [\"*.customers.example\", \"*.zone.example\"] }"),
+            told("www.customers.example", "~^a")
+        );
     }
 }

@@ -336,6 +336,43 @@ fn client_certificates() {
 }
 
 #[test]
+fn on_demand() {
+    assert_snapshot!(faults(
+        r#"
+        [listeners.a]
+        address = "0.0.0.0:443"
+        tls = { on_demand = {} }
+
+        [listeners.b]
+        address = "0.0.0.0:444"
+        [listeners.b.tls]
+        issuer = "internal"
+        on_demand = { names = ["~a", "*.corp.internal", "a.example.com"], ca = "ca.pem", keep = "1h" }
+
+        [listeners.c]
+        address = "0.0.0.0:445"
+        tls = { on_demand = { ask = "http://10.0.0.1/allowed", wait = "0s", max_names = 0 } }
+
+        [listeners.d]
+        address = "0.0.0.0:446"
+        tls = { on_demand = { ask = "https://user:word@names.example/allowed" } }
+        "#
+    ));
+    assert_snapshot!(warnings(
+        r#"
+        [acme]
+        [listeners.a]
+        address = "0.0.0.0:443"
+        tls = { on_demand = { names = ["*.customers.example"], wait = "10s" } }
+
+        [routes.customers]
+        hosts = ["*.customers.example", "*.eu.customers.example", "*.example.com"]
+        respond = {}
+        "#
+    ));
+}
+
+#[test]
 fn acme() {
     assert_snapshot!(faults(
         r#"

@@ -21,7 +21,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use std::{
     convert::Infallible,
     io,
-    net::SocketAddr,
+    net::{IpAddr, SocketAddr},
     pin::Pin,
     sync::{Arc, atomic::Ordering::Relaxed},
     time::Duration,
@@ -76,7 +76,7 @@ pub(crate) async fn serve(mut connection: Connection, tcp: TcpStream) {
             _ => serve_h1(connection, tcp).await,
         };
     };
-    let handshake = handshake(tls, tcp);
+    let handshake = handshake(tls, tcp, connection.peer.ip());
     let limit = listening.document.limits.handshake_timeout;
     let handshakes = &connection.listener.handshakes;
     match timeout(limit, handshake).await {
@@ -103,9 +103,16 @@ type TlsStream = tokio_rustls::server::TlsStream<TcpStream>;
 async fn handshake(
     tls: &tidegate_certs::ListenerTls,
     tcp: TcpStream,
+    client: IpAddr,
 ) -> io::Result<Option<(Box<TlsStream>, Session)>> {
     let start = LazyConfigAcceptor::new(Default::default(), tcp).await?;
-    match tls.select(&start.client_hello()) {
+    let mut selected = tls.select(&start.client_hello());
+    if let Selected::OnDemand(demand) = selected {
+        // Nothing was sent yet: the client takes it for a slow network. Boxed, as few ever wait.
+        Box::pin(demand.settle(client)).await;
+        selected = tls.select_held(&start.client_hello());
+    }
+    match selected {
         Selected::Serve { config, mut session } => {
             let stream = start.into_stream(config).await?;
             session.established(stream.get_ref().1).map_err(io::Error::other)?;
@@ -116,7 +123,7 @@ async fn handshake(
             let _ = stream.shutdown().await; // the CA has seen what it wanted
             Ok(None)
         }
-        Selected::UnrecognizedName => {
+        Selected::OnDemand(_) | Selected::UnrecognizedName => {
             // alert(21), TLS 1.2 record, length 2: fatal(2), unrecognized_name(112); RFC 6066.
             const ALERT: [u8; 7] = [21, 3, 3, 0, 2, 2, 112];
             let mut io = start.io;

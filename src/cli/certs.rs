@@ -26,6 +26,8 @@ struct All {
 struct Certificate {
     names: Vec<String>,
     source: String,
+    #[serde(default)]
+    on_demand: bool,
     state: String,
     not_after: Option<String>,
     next_renewal: Option<String>,
@@ -277,7 +279,7 @@ async fn show(remote: &Remote) -> Result<String, Failure> {
     for certificate in certificates {
         table.row([
             certificate.names.join(", "),
-            certificate.source,
+            certificate.source + if certificate.on_demand { ", on demand" } else { "" },
             certificate.state,
             maybe(certificate.not_after),
             maybe(certificate.next_renewal),

@@ -28,6 +28,7 @@ mod limits;
 mod nothing_drops;
 mod observing;
 mod ocsp;
+mod on_demand;
 mod proxying;
 mod reload;
 mod rig;

@@ -3,6 +3,8 @@
 
 #[path = "../../certs/tests/support/gate.rs"]
 pub mod gate;
+#[path = "../../certs/tests/support/permission.rs"]
+pub mod permission;
 #[path = "../../certs/tests/support/pebble.rs"]
 mod server;
 

@@ -131,7 +131,7 @@ impl Orders {
     async fn obtain_from(&self, request: &Request<'_>, issuer: &Issuer) -> Result<Issued, Failure> {
         if let Some(staging) = issuer.staging.as_ref().filter(|_| request.rehearse) {
             let twin = Issuer {
-                name: format!("{}-staging", issuer.name),
+                name: staging_name(issuer),
                 directory: staging.clone(),
                 eab: None,
                 orders: None,
@@ -249,6 +249,11 @@ impl Orders {
     pub(crate) fn reset(&self) {
         self.clients.lock().clear();
     }
+}
+
+/// What the staging directory of an issuer is called.
+pub(crate) fn staging_name(issuer: &Issuer) -> String {
+    format!("{}-staging", issuer.name)
 }
 
 /// Whether an issuer's settings can work, files included.

@@ -122,7 +122,7 @@ fn replace(inner: &Inner, revoked: &Arc<Held>) {
         shown.is_some_and(|held| Arc::ptr_eq(held, revoked))
             && last.is_none_or(|last| !(last..after(last, REPLACE)).contains(&now))
     };
-    let names: Vec<String> = state.wanted_from(Origin::Acme).filter(due).cloned().collect();
+    let names: Vec<String> = state.ordered(now).filter(due).cloned().collect();
     for name in names {
         state.replaced.insert(name.clone(), now);
         state.renew.insert(name);

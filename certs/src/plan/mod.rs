@@ -14,7 +14,6 @@ use crate::{
     clock::rfc3339,
     drive::{Reason, reason},
     job::renews_at,
-    table::Origin,
 };
 use addresses::Addresses;
 use caa::Caa;
@@ -133,7 +132,7 @@ fn names(inner: &Inner, asked: &[String]) -> (Vec<PlannedName>, Arc<crate::wante
     let state = inner.state.lock();
     let wanted = Arc::clone(&state.wanted);
     let mut names = Vec::new();
-    for name in state.wanted_from(Origin::Acme) {
+    for name in state.ordered(now) {
         let Some(acme) = &wanted.acme else { break };
         let reason = reason(&state, &table, acme, name, now);
         let is_asked = asked.contains(name);

@@ -77,12 +77,17 @@ async fn serve_http(listener: TcpListener, behind: Behind) {
 }
 
 async fn serve_tls(listener: TcpListener, behind: Behind) {
-    while let Ok((stream, _)) = listener.accept().await {
+    while let Ok((stream, peer)) = listener.accept().await {
         let tls = behind.tls.lock().clone();
         tokio::spawn(async move {
             let acceptor = LazyConfigAcceptor::new(rustls::server::Acceptor::default(), stream);
             let (Ok(start), Some(tls)) = (acceptor.await, tls) else { return };
-            match tls.select(&start.client_hello()) {
+            let mut selected = tls.select(&start.client_hello());
+            if let Selected::OnDemand(demand) = selected {
+                demand.settle(peer.ip()).await;
+                selected = tls.select_held(&start.client_hello());
+            }
+            match selected {
                 Selected::Challenge(config) => drop(start.into_stream(config).await),
                 Selected::Serve { config, session } => {
                     let Ok(mut stream) = start.into_stream(config).await else { return };
@@ -96,7 +101,7 @@ async fn serve_tls(listener: TcpListener, behind: Behind) {
                         let _ = stream.write_all(allowed.as_bytes()).await;
                     }
                 }
-                Selected::UnrecognizedName => {}
+                Selected::OnDemand(_) | Selected::UnrecognizedName => {}
             }
         });
     }

@@ -11,6 +11,7 @@
 pub mod edge;
 pub mod gate;
 pub mod pebble;
+pub mod permission;
 
 use edge::Edge;
 use std::{path::Path, sync::Arc, time::Duration};

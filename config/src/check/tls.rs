@@ -1,12 +1,16 @@
 //! Listeners can get the certificates that their routes need.
 
 use super::Check;
-use crate::{Challenge, Config, HostPattern, Listener, Name, Tls, TlsIssuer, is_local_name};
+use crate::{
+    Challenge, Config, HostPattern, Listener, Name, OnDemand, Tls, TlsIssuer, is_local_name,
+    show_duration,
+};
 
 pub(super) fn check(check: &mut Check<'_>) {
     let config = check.config;
     for (name, listener) in &config.listeners {
         let Some(tls) = &listener.tls else { continue };
+        on_demand(check, name, listener, tls);
         if tls.issuer != TlsIssuer::Acme || !tls.certificates.is_empty() {
             // What the files cover is known once they are read, which is not done here.
             continue;
@@ -20,9 +24,30 @@ pub(super) fn check(check: &mut Check<'_>) {
                  certificates only your own clients trust",
             );
         }
-        uncovered_patterns(check, name);
+        uncovered_patterns(check, name, tls.on_demand.as_ref());
     }
     challenges(check);
+}
+
+/// Somebody issues on demand, and a handshake can wait for it.
+fn on_demand(check: &mut Check<'_>, name: &Name, listener: &Listener, tls: &Tls) {
+    let Some(on_demand) = &tls.on_demand else { return };
+    let path = ["listeners", name.as_str(), "tls", "on_demand"];
+    if !check.has(&["acme"]) {
+        check
+            .fault(&path, "nobody issues on demand: there is no `[acme]`")
+            .help("add `[acme]` (with `email`), or remove `on_demand`");
+    }
+    let limit = listener.limits.handshake_timeout;
+    if on_demand.wait >= limit {
+        let (wait, limit) = (show_duration(on_demand.wait), show_duration(limit));
+        check
+            .warn(
+                &path,
+                format!("handshakes end after {limit}, before the `wait` of {wait} is over"),
+            )
+            .help("raise `limits.handshake_timeout` of the listener");
+    }
 }
 
 /// A name that only ACME could get a certificate for.
@@ -35,10 +60,12 @@ fn public_name(config: &Config, listener: &Name, tls: &Tls) -> Option<String> {
     exact.chain(&tls.names).chain(&tls.default).find(|name| !is_local_name(name)).cloned()
 }
 
-/// ACME issues for names, and for wildcards whose zone somebody changes; regular expressions
-/// would need certificates on demand.
-fn uncovered_patterns(check: &mut Check<'_>, listener: &Name) {
+/// ACME issues for names, and for wildcards whose zone somebody changes; what else a pattern
+/// matches needs certificates on demand.
+fn uncovered_patterns(check: &mut Check<'_>, listener: &Name, on_demand: Option<&OnDemand>) {
     let config = check.config;
+    let asks = on_demand.is_some_and(|on_demand| on_demand.ask.is_some());
+    let lists = |name: &str| on_demand.is_some_and(|on_demand| on_demand.lists(name));
     let provided =
         |name: &str| config.acme.as_ref().is_some_and(|acme| acme.dns_provider(name).is_some());
     for (name, route) in config.routes_on(listener) {
@@ -48,6 +75,8 @@ fn uncovered_patterns(check: &mut Check<'_>, listener: &Name) {
             let (message, help) = match host {
                 HostPattern::Exact(_) => continue,
                 HostPattern::Wildcard(suffix) if is_local_name(suffix) => continue,
+                HostPattern::Wildcard(_) | HostPattern::Regex(_) if asks => continue,
+                HostPattern::Wildcard(suffix) if lists(&format!("*{suffix}")) => continue,
                 HostPattern::Wildcard(suffix) if provided(&format!("*{suffix}")) => (
                     format!(
                         "listener `{listener}` gets a certificate for `{host}`, which covers one \

@@ -1,4 +1,4 @@
-use super::{HostPattern, host::server_name};
+use super::{HostPattern, OnDemand, host::server_name};
 use crate::{
     Name,
     shape::{Misfit, Reader, TextShape, optional, reference, set, table, text, words},
@@ -19,6 +19,8 @@ table! {
         default: Option<String> as optional(server_name()),
         /// Further names to hold certificates for, beside the hosts of the listener's routes.
         names: Vec<String> = [] as set(server_name()),
+        /// Certificates for names nobody knew before; without it those are refused.
+        on_demand: Option<OnDemand>,
         /// Which clients are served, by TLS version, cipher suites and key exchange: `intermediate`
         /// (default) or `modern`.
         policy: TlsPolicy = "intermediate",
@@ -51,7 +53,7 @@ table! {
 impl Eq for TlsHost {}
 
 /// A host as SNI names it: no regular expression.
-fn tls_host() -> TextShape<HostPattern> {
+pub(super) fn tls_host() -> TextShape<HostPattern> {
     text("a host such as `shop.example.com` or `*.example.com`", |text| {
         match text.parse::<HostPattern>() {
             Ok(HostPattern::Regex(_)) | Err(_) => Err(Misfit::form()),
@@ -61,6 +63,11 @@ fn tls_host() -> TextShape<HostPattern> {
 }
 
 fn check(tls: &Tls, reader: &mut Reader<'_, '_, '_>) {
+    if tls.on_demand.is_some() && tls.issuer == TlsIssuer::Internal {
+        reader
+            .fault_at(Some("on_demand"), "only certificates of `[acme]` are had on demand")
+            .help("remove `issuer`; local names come from the internal CA all the same");
+    }
     if tls.policy == TlsPolicy::Modern
         && tls.min_version == TlsVersion::Tls12
         && reader.get("min_version").is_some()
