@@ -3,6 +3,7 @@
 use crate::{
     Inner, ask,
     clock::after,
+    event::EventKind,
     internal::{RENEW_AT_PERCENT, obtain},
     job::{Job, is_due},
     metrics::Trouble,
@@ -95,7 +96,10 @@ async fn renew_intermediate(inner: &Inner) {
     }
     let mut notices = Vec::new();
     match obtain(&inner.store, now, &mut notices).await {
-        Ok(ca) => inner.internal.store(Arc::new(ca)),
+        Ok(ca) => {
+            inner.events.tell(EventKind::Authority, "", "the internal CA has another intermediate");
+            inner.internal.store(Arc::new(ca));
+        }
         Err(error) => {
             inner.metrics.trouble(Trouble::Internal);
             tracing::error!(%error, "the internal CA's intermediate is not renewed");

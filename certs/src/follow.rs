@@ -4,6 +4,8 @@
 use crate::{
     Inner,
     challenges::Challenge,
+    clock::rfc3339,
+    event::EventKind,
     held::Held,
     internal::InternalCa,
     on_demand,
@@ -109,7 +111,8 @@ fn certificates(inner: &Inner, changes: Vec<Change>) {
     let adopted = inner.managed.adopt(fresh);
     for (origin, name, held) in &adopted {
         let not_after = held.certificate.not_after;
-        tracing::info!(name, %not_after, "a certificate from the store is served now");
+        let text = format!("another process has one until {}", rfc3339(not_after));
+        inner.events.tell(EventKind::Adopted, name, text);
         if *origin == Origin::Acme {
             let mut state = inner.state.lock();
             state.attempts.remove(name);

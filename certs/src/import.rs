@@ -4,6 +4,7 @@ use crate::{
     Inner,
     certificate::{BadCertificate, Certificate},
     clock::rfc3339,
+    event::EventKind,
     held::Held,
     names::{covers, is_public},
     pem,
@@ -97,6 +98,8 @@ pub(crate) async fn import(inner: &Inner, chain: &str, key: &str) -> Result<Impo
         let of_use = |name: &String| wanted.iter().any(|wanted| covers(name, wanted));
         unused.extend(names.iter().filter(|name| !of_use(name)).cloned());
     }
+    let text = format!("until {}", rfc3339(not_after));
+    inner.events.tell(EventKind::Imported, &names.join(", "), text);
     inner.wake.notify_one();
     Ok(Imported { names, unused, not_after: rfc3339(not_after) })
 }

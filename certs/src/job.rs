@@ -4,8 +4,9 @@ use crate::{
     Inner,
     acme::{Failure, Issued, Request, Scope},
     certificate::Certificate,
-    clock::after,
+    clock::{after, rfc3339},
     drive,
+    event::EventKind,
     held::Held,
     import::IMPORTED,
     metrics::Trouble,
@@ -106,7 +107,6 @@ impl Job {
             Ok(false) => return Turn::Withdrawn,
             Err(failure) => return Turn::Failed(failure),
         }
-        tracing::info!(name = self.name, "orders a certificate");
         let rehearse =
             self.inner.state.lock().attempts.get(&self.name).is_some_and(|at| at.failures > 0);
         let (name, acme) = (self.name.as_str(), self.acme.as_ref());
@@ -173,7 +173,8 @@ impl Job {
         let not_after = issued.certificate.not_after;
         let issuance = Issuance::of(&issued.stored);
         let authority = &issuance.authority;
-        tracing::info!(name = self.name, authority, %not_after, "a certificate was issued");
+        let text = format!("{authority}: until {}", rfc3339(not_after));
+        self.inner.events.tell(EventKind::Issued, &self.name, text);
         let held = Held::new(issued.certificate);
         self.adopt(Arc::clone(&held), issuance);
         match outcome {
@@ -216,12 +217,8 @@ impl Job {
             attempt.settings.clone_from(&self.settings);
             attempt.stored()
         };
-        tracing::error!(
-            name = self.name,
-            error = stored.error,
-            failures = stored.failures,
-            "no certificate; it is tried again later"
-        );
+        let text = format!("{} (failure {}; tried again later)", stored.error, stored.failures);
+        self.inner.events.tell(EventKind::Failed, &self.name, text);
         self.inner.news.send_replace(());
         let put = Op::Put { key: retry_key(&self.name), value: stored::encode(&stored) };
         let held = lease.map(|lease| Compare::Held(lease.clone())).into_iter().collect();

@@ -18,6 +18,7 @@ mod distinguished_name;
 mod dns01;
 mod drive;
 mod error;
+mod event;
 mod export;
 mod files;
 mod follow;
@@ -58,6 +59,7 @@ pub use client_identity::ClientIdentity;
 pub use clock::Clock;
 pub use drive::Reason;
 pub use error::CertsError;
+pub use event::{Event, EventKind};
 pub use export::{Exported, export};
 pub use files::read_pair;
 pub use import::{ImportError, Imported};
@@ -72,6 +74,7 @@ pub use status::{CertificateState, CertificateStatus, Source};
 use acme::Orders;
 use arc_swap::ArcSwap;
 use challenges::Challenges;
+use event::Events;
 use internal::InternalCa;
 use metrics::Metrics;
 use on_demand::Flight;
@@ -129,6 +132,7 @@ struct Inner {
     schedule: Schedule,
     clock: Clock,
     metrics: Arc<Metrics>,
+    events: Arc<Events>,
     internal: ArcSwap<InternalCa>,
     managed: Arc<Managed>,
     challenges: Arc<Challenges>,
@@ -202,6 +206,11 @@ impl Certs {
     /// Every certificate that is served or wanted, by name.
     pub fn list(&self) -> Vec<CertificateStatus> {
         status::list(&self.inner)
+    }
+
+    /// What happened after the event `id` (0: all that is kept), the oldest first.
+    pub fn events(&self, id: u64) -> Vec<Event> {
+        self.inner.events.after(id)
     }
 
     /// Takes a certificate that somebody else obtained: served at once for the names that

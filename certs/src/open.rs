@@ -7,6 +7,7 @@ use crate::{
     challenges::{Challenge, Challenges},
     clock::after,
     error::CertsError,
+    event::{EventKind, Events},
     held::Held,
     internal::{InternalCa, obtain},
     metrics::{Metrics, Trouble},
@@ -27,8 +28,10 @@ use tokio::sync::{Notify, mpsc, watch};
 pub(crate) async fn open(options: Options) -> Result<Inner, CertsError> {
     let Options { store, registry, node, schedule, clock } = options;
     let metrics = Arc::new(Metrics::register(&registry)?);
+    let events = Arc::new(Events::register(&registry, clock.clone())?);
     let now = clock.now();
-    let mut loader = Loader { store: &store, metrics: &metrics, now, notices: Vec::new() };
+    let mut loader =
+        Loader { store: &store, metrics: &metrics, events: &events, now, notices: Vec::new() };
     let internal = obtain(&store, now, &mut loader.notices).await?;
     loader.notices.iter().for_each(|notice| tracing::warn!("{notice}"));
     let managed = Arc::new(Managed::default());
@@ -72,6 +75,7 @@ pub(crate) async fn open(options: Options) -> Result<Inner, CertsError> {
         clock.clone(),
         schedule.clone(),
         Arc::clone(&metrics),
+        Arc::clone(&events),
     );
     let (flights, departures) = mpsc::channel(MAX_FLIGHTS);
     Ok(Inner {
@@ -80,6 +84,7 @@ pub(crate) async fn open(options: Options) -> Result<Inner, CertsError> {
         schedule,
         clock,
         metrics,
+        events,
         internal: ArcSwap::from_pointee(internal),
         managed,
         challenges,
@@ -97,6 +102,7 @@ pub(crate) async fn open(options: Options) -> Result<Inner, CertsError> {
 struct Loader<'a> {
     store: &'a Arc<dyn Store>,
     metrics: &'a Metrics,
+    events: &'a Events,
     now: OffsetDateTime,
     notices: Vec<String>,
 }
@@ -169,9 +175,12 @@ impl Loader<'_> {
             Op::Delete { key: key.clone() },
         ];
         match self.store.txn(vec![compare], ops).await {
-            Ok(Committed::Yes(_)) => self.notice(format!(
-                "`{key}` in the store was broken ({cause}); it is kept as `{kept}`"
-            )),
+            Ok(Committed::Yes(_)) => {
+                let text =
+                    format!("`{key}` in the store was broken ({cause}); it is kept as `{kept}`");
+                self.events.tell(EventKind::KeptAside, "", &text);
+                self.notices.push(text);
+            }
             Ok(Committed::No) => {}
             Err(error) => self.notice(format!(
                 "`{key}` in the store is broken ({cause}) and is not used; it could not be kept \

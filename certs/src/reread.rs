@@ -2,6 +2,8 @@
 
 use crate::{
     Inner,
+    clock::rfc3339,
+    event::EventKind,
     files::{PairKey, Stamp, load},
     metrics::Trouble,
     prepare::index_files,
@@ -47,7 +49,7 @@ fn look(inner: &Inner) {
         let mut state = inner.state.lock();
         let state = &mut *state;
         let Some(current) = state.files.get_mut(&pair) else { continue };
-        let path = pair.0.display();
+        let path = pair.0.display().to_string();
         match outcome {
             // A reload was quicker, with newer files.
             Ok(loaded) if current.seen != loaded.stamp => current.tried = false,
@@ -55,13 +57,15 @@ fn look(inner: &Inner) {
                 let not_after = loaded.held.certificate.not_after;
                 current.loaded = loaded;
                 current.error = None;
-                tracing::info!(%path, %not_after, "a certificate file changed and is served now");
+                let text = format!("changed, and good until {}", rfc3339(not_after));
+                inner.events.tell(EventKind::File, &path, text);
                 index_files(&state.listeners, &state.files);
             }
             Err(error) => {
                 inner.metrics.trouble(Trouble::File);
-                tracing::error!(%error, "a certificate file changed and cannot be used; the one before is served");
-                current.error = Some(format!("{error} (the one before is served)"));
+                let text = format!("{error} (the one before is served)");
+                inner.events.tell(EventKind::FileRefused, &path, &text);
+                current.error = Some(text);
             }
         }
     }

@@ -4,6 +4,7 @@ use crate::{
     CertsError, Inner,
     acme::{Failure, RevocationReason},
     clock::after,
+    event::EventKind,
     import::IMPORTED,
     open::read,
     stored::{self, StoredRenewal, certificate_key},
@@ -37,7 +38,7 @@ pub(crate) fn renew(inner: &Inner, name: &str, insist: bool) -> Result<(), Certs
     }
     state.renew.insert(name.to_owned());
     drop(state);
-    tracing::info!(name, "a certificate is ordered anew, as asked");
+    inner.events.tell(EventKind::Asked, name, "to be ordered anew");
     inner.wake.notify_one();
     Ok(())
 }
@@ -73,7 +74,8 @@ pub(crate) async fn revoke(
     let revoked = inner.orders.revoke(&acme, &issuer, leaf, &stored.key, reason).await;
     let remedy = "the certificate is still good and still served";
     revoked.map_err(|failure| failed(&issuer.name, &failure, remedy))?;
-    tracing::info!(name, serial = certificate.serial, ?reason, "a certificate was revoked");
+    let text = format!("{} is revoked, {reason:?}", certificate.serial);
+    inner.events.tell(EventKind::Revoked, name, text);
     let renewal = certificate.renewal_id.map(StoredRenewal::revoked);
     {
         let mut state = inner.state.lock();

@@ -41,6 +41,7 @@ pub(crate) fn control(plane: Arc<Plane>) -> Router {
         .route("/v1/upstreams/{upstream}", get(upstreams::show))
         .route("/v1/certificates", get(certificates::list))
         .route("/v1/certificates/root", get(certificates::root))
+        .route("/v1/certificates/events", get(certificates::events))
         .route("/v1/explain", get(explain::show))
         .route("/metrics", get(probes::metrics));
     let deployer = Router::new()

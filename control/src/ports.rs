@@ -4,7 +4,7 @@
 use serde::Serialize;
 use std::{net::SocketAddr, sync::Arc};
 use tidegate_certs::{
-    CertificateStatus, Certs, CertsError, ImportError, Imported, Plan, RevocationReason,
+    CertificateStatus, Certs, CertsError, Event, ImportError, Imported, Plan, RevocationReason,
 };
 use tidegate_config::{Config, Name};
 use tidegate_release::RuntimeState;
@@ -48,6 +48,9 @@ pub trait Certificates: Send + Sync + 'static {
     /// Has a certificate ordered anew, now.
     fn renew(&self, name: &str, insist: bool) -> Result<(), CertsError>;
 
+    /// See [`Certs::events`].
+    fn events(&self, id: u64) -> Vec<Event>;
+
     /// See [`Certs::plan`].
     async fn plan(&self, names: &[String]) -> Plan;
 
@@ -73,6 +76,10 @@ impl Certificates for Certs {
 
     fn renew(&self, name: &str, insist: bool) -> Result<(), CertsError> {
         Certs::renew(self, name, insist)
+    }
+
+    fn events(&self, id: u64) -> Vec<Event> {
+        Certs::events(self, id)
     }
 
     async fn plan(&self, names: &[String]) -> Plan {

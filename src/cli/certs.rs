@@ -48,6 +48,12 @@ pub(crate) struct Certs {
 pub(crate) enum Command {
     /// Print the internal CA's root as PEM, and on stderr how machines come to trust it
     Trust,
+    /// Show what happened to certificates lately, step by step
+    Events {
+        /// Only what came after the event with this number
+        #[arg(long, default_value_t = 0)]
+        after: u64,
+    },
     /// Tell what would be ordered, and why something cannot be had; nothing is ordered
     ///
     /// Looks as an authority would: at the names' addresses, CAA records and zones, and through
@@ -98,6 +104,7 @@ pub(super) async fn execute(remote: &Remote, certs: &Certs) -> Result<String, Fa
     match &certs.command {
         None => show(remote).await,
         Some(Command::Trust) => trust(remote).await,
+        Some(Command::Events { after }) => events(remote, *after).await,
         Some(Command::Plan { names }) => plan(remote, names).await,
         Some(Command::Renew { name }) => {
             act(remote, &format!("/v1/certificates/{}:renew", escape(name)), json!({})).await
@@ -128,6 +135,34 @@ async fn act(remote: &Remote, path: &str, body: serde_json::Value) -> Result<Str
     }
     let Done { name, done } = verbs::view(answer.content)?;
     Ok(format!("{name}: {done}\n"))
+}
+
+#[derive(Deserialize)]
+struct Events {
+    events: Vec<Event>,
+}
+
+#[derive(Deserialize)]
+struct Event {
+    id: u64,
+    at: String,
+    kind: String,
+    name: String,
+    text: String,
+}
+
+async fn events(remote: &Remote, after: u64) -> Result<String, Failure> {
+    let call = Call::get(format!("/v1/certificates/events?after={after}"));
+    let answer = remote.client()?.call::<serde_json::Value>(call).await?;
+    if remote.json {
+        return verbs::json(&answer.content);
+    }
+    let Events { events } = verbs::view(answer.content)?;
+    let mut table = Table::new(&["ID", "AT", "KIND", "NAME", "WHAT"]);
+    for Event { id, at, kind, name, text } in events {
+        table.row([id.to_string(), at, kind, name, text]);
+    }
+    Ok(table.to_string())
 }
 
 #[derive(Deserialize)]

@@ -83,6 +83,15 @@ async fn issued_by(challenge: &str) {
         assert_eq!((reply.status.as_u16(), reply.version()), (200, "v1"), "{speaks}");
     }
     assert_eq!(pebble.issued(), 1, "one name, one certificate");
+    let told = edge.api().json("/v1/certificates/events").await;
+    let kinds: Vec<_> = told["events"].as_array().unwrap().iter().map(|e| &e["kind"]).collect();
+    assert_eq!(kinds, ["account", "ordering", "proving", "proved", "issued"], "{told}");
+    let last = edge.api().json("/v1/certificates/events?after=4").await;
+    assert_eq!(last["events"].as_array().unwrap().len(), 1);
+    let shown = edge.cli(&["certs", "events"]).await.stdout;
+    assert!(shown.contains(&format!("asked to look at {challenge}")), "{shown}");
+    let issued = ["kind=\"issued\""];
+    assert_eq!(edge.api().metric_sum("tidegate_certificate_events_total", &issued).await, 1.0);
     let certificates = edge.api().json("/v1/certificates").await.to_string();
     assert!(certificates.contains(NAME) && certificates.contains("pebble"), "{certificates}");
     assert!(!certificates.contains("PRIVATE KEY"), "{certificates}");

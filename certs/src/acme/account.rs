@@ -5,7 +5,10 @@ use super::{
     failure::{Failure, Scope},
     jws::{self, Signer, SigningKey},
 };
-use crate::stored::{self, StoredAccount};
+use crate::{
+    event::{EventKind, Events},
+    stored::{self, StoredAccount},
+};
 use base64::prelude::{BASE64_STANDARD as BASE64, Engine};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
@@ -73,6 +76,7 @@ pub(super) enum Gone {
 /// Finds and makes the account at one authority.
 pub(super) struct Registrar<'a> {
     pub(super) store: &'a Arc<dyn Store>,
+    pub(super) events: &'a Events,
     pub(super) client: &'a Arc<Client>,
     pub(super) issuer: &'a Issuer,
     pub(super) email: Option<&'a str>,
@@ -81,6 +85,8 @@ pub(super) struct Registrar<'a> {
 impl Registrar<'_> {
     /// The account, made and registered as far as it is not.
     pub(super) async fn account(&self, gone: Option<&Gone>) -> Result<Account, Failure> {
+        // Orders that begin together register once.
+        let _turn = self.client.registering.lock().await;
         let mut registered = None;
         for _ in 0..TURNS {
             let Some((mut found, revision)) = self.read().await? else {
@@ -90,10 +96,7 @@ impl Registrar<'_> {
             if let Some(Gone::Closed(url)) = gone
                 && found.url.as_ref() == Some(url)
             {
-                tracing::warn!(
-                    authority = self.issuer.name,
-                    "the ACME account is closed; a new one is made"
-                );
+                self.tell("the ACME account is closed; a new one is made");
                 self.write(&self.fresh()?, revision).await?;
                 continue;
             }
@@ -128,7 +131,7 @@ impl Registrar<'_> {
                 }
                 None => {
                     let url = self.register(&key).await?;
-                    tracing::info!(authority = self.issuer.name, "ACME account registered");
+                    self.tell("an ACME account is registered");
                     registered = Some(url.clone());
                     found.url = Some(url);
                     found.email = self.email.map(str::to_owned);
@@ -213,6 +216,10 @@ impl Registrar<'_> {
             Ok(Committed::Yes(_) | Committed::No) => Ok(()),
             Err(error) => Err(store_failure(&error)),
         }
+    }
+
+    pub(super) fn tell(&self, text: &str) {
+        self.events.tell(EventKind::Account, "", format!("{}: {text}", self.issuer.name));
     }
 
     fn entry(&self) -> String {

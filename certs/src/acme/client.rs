@@ -37,6 +37,8 @@ pub(super) struct Client {
     call: Duration,
     directory: Mutex<Option<(Instant, Arc<Directory>)>>,
     nonces: Mutex<Vec<String>>,
+    /// Who looks after the account.
+    pub(super) registering: tokio::sync::Mutex<()>,
 }
 
 /// What an authority offers (section 7.1.1).
@@ -124,8 +126,14 @@ impl Answer {
 
 impl Client {
     pub(super) fn new(transport: Transport, url: &str, call: Duration) -> Self {
-        let (directory, nonces) = (Mutex::default(), Mutex::default());
-        Self { transport, url: url.to_owned(), call, directory, nonces }
+        Self {
+            transport,
+            url: url.to_owned(),
+            call,
+            directory: Mutex::default(),
+            nonces: Mutex::default(),
+            registering: tokio::sync::Mutex::default(),
+        }
     }
 
     /// What the authority offers; asked for at most once an hour.

@@ -25,6 +25,7 @@ use crate::{
     challenges::{ChallengeKind, Challenges},
     clock::Clock,
     dns01::Dns01,
+    event::{EventKind, Events},
     metrics::Metrics,
     schedule::Schedule,
     stored,
@@ -50,6 +51,7 @@ pub(crate) struct Orders {
     clock: Clock,
     schedule: Schedule,
     metrics: Arc<Metrics>,
+    events: Arc<Events>,
     throttles: Throttles,
     /// As many as the configuration names.
     clients: Mutex<HashMap<Reached, Arc<Client>>>,
@@ -77,11 +79,12 @@ impl Orders {
         clock: Clock,
         schedule: Schedule,
         metrics: Arc<Metrics>,
+        events: Arc<Events>,
     ) -> Self {
         let throttles = Throttles::new(Arc::clone(&store), clock.clone());
         let clients = Mutex::default();
         let dns01 = ArcSwap::default();
-        Self { store, challenges, clock, schedule, metrics, throttles, clients, dns01 }
+        Self { store, challenges, clock, schedule, metrics, events, throttles, clients, dns01 }
     }
 
     /// Who proves names by records.
@@ -113,9 +116,9 @@ impl Orders {
                 }
                 Err(failure) => {
                     self.metrics.ordered(&issuer.name, "failed");
-                    let (authority, error) = (&issuer.name, &failure.text);
-                    tracing::warn!(name, authority, error, "no certificate");
-                    texts.push(format!("{authority}: {error}"));
+                    let text = format!("{}: {}", issuer.name, failure.text);
+                    self.events.tell(EventKind::Refused, name, &text);
+                    texts.push(text);
                     // The soonest that any of them wants to be asked again.
                     retry_after = match (retry_after, failure.retry_after) {
                         _ if texts.len() == 1 => failure.retry_after,
@@ -144,7 +147,8 @@ impl Orders {
                     let key = stored::pending_key(&twin.name, request.name);
                     let deleted = self.store.txn(vec![], vec![Op::Delete { key }]).await;
                     deleted.map_err(|error| account::store_failure(&error))?;
-                    tracing::info!(name = request.name, issuer = twin.name, "the name is proved");
+                    let text = format!("{}: the name is proved", twin.name);
+                    self.events.tell(EventKind::Proved, request.name, text);
                 }
                 // Its verdict on the name would be the real one's too.
                 Err(failure) if failure.scope == Scope::Name => {
@@ -187,7 +191,7 @@ impl Orders {
     ) -> Result<Issued, Failure> {
         let client = self.client(issuer).await?;
         let email = request.acme.email.as_deref();
-        let registrar = Registrar { store: &self.store, client: &client, issuer, email };
+        let registrar = self.registrar(&client, issuer, email);
         let (kinds, dns01) = (kinds(request.name, request.acme), self.dns01());
         let replaces = request.replaces.as_ref();
         let replaces = replaces.filter(|(authority, _)| *authority == issuer.name);
@@ -197,6 +201,7 @@ impl Orders {
             let account = registrar.account(gone.as_ref()).await?;
             let desk = Desk {
                 store: &self.store,
+                events: &self.events,
                 challenges: &self.challenges,
                 dns01: &dns01,
                 clock: &self.clock,
@@ -223,11 +228,20 @@ impl Orders {
         }
     }
 
+    fn registrar<'a>(
+        &'a self,
+        client: &'a Arc<Client>,
+        issuer: &'a Issuer,
+        email: Option<&'a str>,
+    ) -> Registrar<'a> {
+        Registrar { store: &self.store, events: &self.events, client, issuer, email }
+    }
+
     /// Gives the account at `issuer` another key.
     pub(crate) async fn roll_over(&self, acme: &Acme, issuer: &Issuer) -> Result<(), Failure> {
         let client = self.client(issuer).await?;
         let email = acme.email.as_deref();
-        Registrar { store: &self.store, client: &client, issuer, email }.roll_over().await
+        self.registrar(&client, issuer, email).roll_over().await
     }
 
     async fn client(&self, issuer: &Issuer) -> Result<Arc<Client>, Failure> {

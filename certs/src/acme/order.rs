@@ -20,6 +20,7 @@ use crate::{
     challenges::{ChallengeKind, Challenges},
     clock::Clock,
     dns01::Dns01,
+    event::{EventKind, Events},
     schedule::Schedule,
     stored::{self, StoredCertificate, StoredPending},
 };
@@ -49,6 +50,7 @@ const LISTED: usize = 10;
 /// What an order works with.
 pub(super) struct Desk<'a> {
     pub(super) store: &'a Arc<dyn Store>,
+    pub(super) events: &'a Events,
     pub(super) challenges: &'a Challenges,
     pub(super) dns01: &'a Dns01,
     pub(super) clock: &'a Clock,
@@ -130,7 +132,7 @@ impl Desk<'_> {
         };
         let found = found.and_then(|entry| stored::decode::<StoredPending>(&entry.value).ok());
         if let Some(pending) = found.filter(usable) {
-            tracing::info!(name = self.name, "goes on with an interrupted ACME order");
+            self.tell(EventKind::Ordering, "goes on with an interrupted order");
             return Ok((pending, true));
         }
         let key = KeyPair::generate()
@@ -169,6 +171,7 @@ impl Desk<'_> {
         }
         self.throttles.admit(self.slug, self.issuer).await?;
         let order = self.place().await?;
+        self.tell(EventKind::Ordering, "an order is placed");
         pending.order = Some(order.url.clone());
         self.save(pending).await?;
         Ok(order)
@@ -356,6 +359,10 @@ impl Desk<'_> {
         let answer = self.account.post(url, None).await;
         let read = answer.and_then(|answer| answer.read(url));
         read.map_err(|error| Failure::of(&error, None))
+    }
+
+    pub(super) fn tell(&self, kind: EventKind, text: &str) {
+        self.events.tell(kind, self.name, format!("{}: {text}", self.issuer.name));
     }
 
     async fn save(&self, pending: &StoredPending) -> Result<(), Failure> {

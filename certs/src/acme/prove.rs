@@ -5,7 +5,7 @@ use super::{
     order::{Desk, Order},
     solve::word,
 };
-use crate::{challenges::ChallengeKind, stored::StoredPending};
+use crate::{challenges::ChallengeKind, event::EventKind, stored::StoredPending};
 use instant_acme::{
     AuthorizationState, AuthorizationStatus, Challenge, ChallengeStatus, ChallengeType, OrderStatus,
 };
@@ -60,6 +60,7 @@ impl Desk<'_> {
             if challenge.status == ChallengeStatus::Pending {
                 let asked = self.account.post(&challenge.url, Some(&json!({}))).await;
                 asked.map_err(|error| Failure::of(&error, Some(kind)))?;
+                self.tell(EventKind::Proving, &format!("asked to look at {}", word(kind)));
             }
         }
         Ok(())
@@ -100,7 +101,10 @@ impl Desk<'_> {
             true if order.body.status == OrderStatus::Invalid => {
                 Err(self.verdict(order, proving).await)
             }
-            true => Ok(()),
+            true => {
+                self.tell(EventKind::Proved, &format!("{challenge} is satisfied"));
+                Ok(())
+            }
             false => {
                 let seconds = limit.as_secs();
                 let text = format!("the authority did not validate {challenge} within {seconds} s");

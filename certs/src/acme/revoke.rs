@@ -2,7 +2,6 @@
 
 use super::{
     Orders,
-    account::Registrar,
     client::WireError,
     failure::{Failure, Scope},
     jws::{Signer, SigningKey},
@@ -50,7 +49,7 @@ impl Orders {
         })?;
         let payload = json!({ "certificate": BASE64.encode(certificate), "reason": reason as u8 });
         let email = acme.email.as_deref();
-        let registrar = Registrar { store: &self.store, client: &client, issuer, email };
+        let registrar = self.registrar(&client, issuer, email);
         let asked = match registrar.account(None).await {
             Ok(account) => account.post(url, Some(&payload)).await,
             Err(failure) => return Err(failure),

@@ -80,7 +80,7 @@ impl Registrar<'_> {
         found.key = next_text;
         found.next_key = None;
         self.write(&found, revision).await?;
-        tracing::info!(authority = self.issuer.name, "the ACME account has another key");
+        self.tell("the ACME account has another key");
         Ok(())
     }
 

@@ -10,7 +10,7 @@ mod response;
 
 pub(crate) use request::Question;
 
-use crate::{Inner, clock::after, held::Held, metrics::Stapled, table::Origin};
+use crate::{Inner, clock::after, event::EventKind, held::Held, metrics::Stapled, table::Origin};
 use response::{Answer, Standing};
 use std::{sync::Arc, time::Duration};
 use time::OffsetDateTime;
@@ -85,11 +85,8 @@ async fn ask(inner: Arc<Inner>, held: Arc<Held>) {
         }
         Ok((Answer { standing: Standing::Revoked, .. }, _)) => {
             if held.note_revoked() {
-                tracing::error!(
-                    name,
-                    serial = held.certificate.serial,
-                    "the certificate is revoked"
-                );
+                let text = format!("{} is revoked by who issued it", held.certificate.serial);
+                inner.events.tell(EventKind::Revoked, name, text);
             }
             replace(&inner, &held);
             Stapled::Revoked

@@ -1,7 +1,7 @@
 //! The way to one name, for everybody who waits for it: ask, wish, and see what comes of it.
 
 use super::{OnDemand, Outcome, permission::Word, wishes};
-use crate::{Inner, state::Attempt, stored, table::Origin};
+use crate::{Inner, event::EventKind, state::Attempt, stored, table::Origin};
 use std::{sync::Arc, time::Duration};
 use tokio::{sync::watch, task::JoinSet, time::timeout};
 
@@ -107,7 +107,7 @@ impl Flight {
             }
         }
         self.room(inner)?;
-        tracing::info!(name, "a certificate is wished for on demand, and allowed");
+        inner.events.tell(EventKind::Wished, name, "brought by a client, and allowed");
         if let Err(error) = wishes::add(inner, name).await {
             tracing::warn!(%error, name, "a certificate on demand is not ordered");
             return Err((Outcome::Failed, Some(SILENT)));

@@ -9,6 +9,7 @@ use crate::{
     Inner,
     acme::{Failure, Scope, staging_name},
     clock::after,
+    event::EventKind,
     stored::{self, certificate_key, demand_key, pending_key, renewal_key, retry_key},
     table::Origin,
 };
@@ -209,7 +210,7 @@ async fn remove(inner: &Inner) -> Result<(), StoreError> {
         inner.store.txn(vec![], delete).await?;
         forgotten(inner, &name);
         if !named {
-            tracing::info!(name, "a name on demand is over");
+            inner.events.tell(EventKind::Withdrawn, &name, "a name on demand is over");
         }
     }
     Ok(())
@@ -248,7 +249,8 @@ pub(crate) async fn recheck(inner: &Inner, name: &str) -> Result<bool, Failure> 
         let text = format!("nobody says whether it is still allowed: {cause}");
         return Err(Failure::new(Scope::Name, text));
     }
-    tracing::info!(name, "no longer allowed on demand; a certificate it has is served to its end");
+    let text = "no longer allowed on demand; a certificate it has is served to its end";
+    inner.events.tell(EventKind::Withdrawn, name, text);
     let stored = inner.state.lock().wishes.get_mut(name).map(|wish| {
         wish.now.withdrawn = true;
         wish.now.clone()

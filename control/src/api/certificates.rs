@@ -1,12 +1,13 @@
 //! `GET /v1/certificates`: what is held, until when, and what went wrong last; and
 //! `GET /v1/certificates/root`: the internal CA's root, for clients to trust;
 //! `POST /v1/certificates`: takes one that somebody else obtained;
+//! `GET /v1/certificates/events?after=ID`: what happened lately;
 //! `POST /v1/certificates:plan`: a dry run;
 //! `POST /v1/certificates/NAME:renew`, `NAME:revoke` and `/v1/issuers/NAME:rollover`.
 
 use super::{
     Caller, Problem,
-    params::{Body, Segments},
+    params::{Body, Params, Segments},
 };
 use crate::{plane::Plane, role::Role};
 use axum::{
@@ -19,7 +20,7 @@ use http::StatusCode;
 use serde::{Deserialize, Serialize};
 use std::{fmt, sync::Arc};
 use tidegate_certs::{
-    CertificateStatus, CertsError, ImportError, Imported, Plan, RevocationReason,
+    CertificateStatus, CertsError, Event, ImportError, Imported, Plan, RevocationReason,
 };
 
 #[derive(Serialize)]
@@ -35,6 +36,26 @@ pub(crate) async fn root(State(plane): State<Arc<Plane>>) -> Response {
     // RFC 8555 section 9.1 registers the type for a chain of certificates in PEM.
     let kind = [(CONTENT_TYPE, "application/pem-certificate-chain")];
     (kind, plane.certificates.root_pem()).into_response()
+}
+
+/// Which events are asked for.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct After {
+    /// The id of the last one that is known.
+    after: u64,
+}
+
+#[derive(Serialize)]
+pub(crate) struct Events {
+    events: Vec<Event>,
+}
+
+pub(crate) async fn events(
+    State(plane): State<Arc<Plane>>,
+    Params(After { after }): Params<After>,
+) -> Json<Events> {
+    Json(Events { events: plane.certificates.events(after) })
 }
 
 #[derive(Deserialize)]

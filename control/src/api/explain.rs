@@ -1,6 +1,6 @@
 //! `GET /v1/explain?url=..`: what would happen to a request that nobody sends.
 
-use super::{Problem, params::Pairs};
+use super::{Problem, params::Params};
 use crate::{
     plane::Plane,
     ports::{ExplainQuery, Explanation},
@@ -14,7 +14,7 @@ const MOST_HEADERS: usize = 100;
 
 pub(crate) async fn show(
     State(plane): State<Arc<Plane>>,
-    Pairs(pairs): Pairs,
+    Params(pairs): Params<Vec<(String, String)>>,
 ) -> Result<Json<Explanation>, Problem> {
     Ok(Json(plane.edge.explain(&query(pairs)?)))
 }

@@ -29,16 +29,16 @@ impl<S: Send + Sync, T: DeserializeOwned + Send> FromRequestParts<S> for Segment
     }
 }
 
-/// The query, in order.
-pub(crate) struct Pairs(pub(crate) Vec<(String, String)>);
+/// The query.
+pub(crate) struct Params<T>(pub(crate) T);
 
-impl<S: Send + Sync> FromRequestParts<S> for Pairs {
+impl<S: Send + Sync, T: DeserializeOwned> FromRequestParts<S> for Params<T> {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
         let query = Query::from_request_parts(parts, state).await;
         query
-            .map(|Query(pairs)| Self(pairs))
+            .map(|Query(params)| Self(params))
             .map_err(|error| Problem::bad_request(error.body_text()))
     }
 }

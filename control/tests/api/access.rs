@@ -14,6 +14,7 @@ const ROUTES: &[(&str, &str)] = &[
     ("GET /v1/upstreams/blue", "viewer"),
     ("GET /v1/certificates", "viewer"),
     ("GET /v1/certificates/root", "viewer"),
+    ("GET /v1/certificates/events?after=0", "viewer"),
     ("GET /v1/explain?url=http%3A%2F%2Fshop%2F", "viewer"),
     ("GET /metrics", "viewer"),
     ("POST /v1/config:reload", "deployer"),

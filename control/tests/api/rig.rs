@@ -14,7 +14,7 @@ use std::{
 };
 use tempfile::TempDir;
 use tidegate_certs::{
-    CertificateStatus, CertsError, ImportError, Imported, Plan, RevocationReason,
+    CertificateStatus, CertsError, Event, ImportError, Imported, Plan, RevocationReason,
 };
 use tidegate_config::{Config, Name};
 use tidegate_control::{
@@ -191,6 +191,10 @@ impl Certificates for NoCertificates {
             "fresh" => Ok(()),
             name => known(name),
         }
+    }
+
+    fn events(&self, _: u64) -> Vec<Event> {
+        Vec::new()
     }
 
     async fn plan(&self, _: &[String]) -> Plan {
