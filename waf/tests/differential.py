@@ -128,6 +128,14 @@ def open_quote(request, ours, theirs):
     return request.kind() == "multipart" and whole != request.body
 
 
+def ambiguous_parts(request, ours, theirs):
+    """a multipart body that back ends cut otherwise is malformed here, flagged there"""
+    if request.kind() != "multipart" or 200002 not in ours - theirs or not theirs <= ours:
+        return False
+    request.body = b"--"
+    return True
+
+
 def line_breaks(request, ours, theirs):
     """the line breaks of a multipart value are lost there"""
     boundary = re.search(rb"(?i)boundary=\"?([^\";\s]+)", b"\n".join(request.values(b"content-type")))
@@ -158,7 +166,7 @@ def nul(request, ours, theirs):
     return whole != request.raw()
 
 
-CAUSES = [fragment, escaped_question_mark, no_body, malformed_body, open_quote, line_breaks, encoding, nul]
+CAUSES = [fragment, escaped_question_mark, no_body, malformed_body, ambiguous_parts, open_quote, line_breaks, encoding, nul]
 
 # Causes that cannot be taken out of a request are recognised by what differs and why it must.
 

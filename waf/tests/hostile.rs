@@ -183,6 +183,9 @@ fn a_body_that_applications_read_otherwise_is_refused() {
     let policy =
         policy("SecRule ARGS \"@contains attack\" \"id:1,phase:2,deny\"", PolicyOptions::default());
     let (form, text) = ("application/x-www-form-urlencoded", "text/plain");
+    let parts = "multipart/form-data; boundary=B";
+    let hidden = "--B\r\nContent-Disposition: form-data; name=f; filename=g\r\n\r\nx\r--B\r\n\
+                  Content-Disposition: form-data; name=a\r\n\r\nattack\r\n--B--\r\n";
     let malformed = Some(Cause::Limit(Limit::Malformed));
     for (headers, body, expected) in [
         (&[("Content-Type", form), ("Content-Type", text)][..], "a=attack", malformed),
@@ -192,6 +195,8 @@ fn a_body_that_applications_read_otherwise_is_refused() {
         (&[("Content-Type", form), ("Content-Encoding", "Identity")], "a=b", None),
         (&[("Content-Type", "image/png"), ("Content-Encoding", "gzip")], "xyz", None),
         (&[("Content-Encoding", "gzip")], "", None),
+        (&[("Content-Type", parts)], hidden, malformed),
+        (&[("Content-Type", parts)], &hidden.replace("x\r--B", "x\r-B"), None),
     ] {
         let cause = match Request::post("/", headers, body.as_bytes()).run(&policy).1 {
             Verdict::Deny { cause, .. } => Some(cause),

@@ -2,9 +2,11 @@
 //!
 //! Parsers of back ends differ in what they tolerate, so this one reads on where
 //! it can and notes every oddity in [`Flags`] for rules to judge. The flags are
-//! libmodsecurity's.
+//! libmodsecurity's. The Core Rule Set asks for few of them, so those behind which a
+//! field can hide are a fault here ([`Fault::Ambiguous`]).
 //!
 //! Unlike libmodsecurity
+//! - what back ends may cut into other parts than we do is a fault,
 //! - a field's value keeps its line breaks (there each is lost),
 //! - the parts before an error or a missing end are handed over, the last one with
 //!   as much of its data as came (there none is): a back end such as PHP reads them,
@@ -51,8 +53,11 @@ pub struct Multipart {
     pub is_complete: bool,
     /// Bytes of headers and of fields that are no files (`SecRequestBodyNoFilesLimit`).
     pub no_files_length: usize,
-    /// There is more than the limits allow; it was not looked at.
+    /// There are more bytes, parts or header lines than the limits allow; they were not
+    /// looked at.
     pub over_limit: bool,
+    /// There are more fields than [`Limits::arguments`]; they are not handed over.
+    pub over_arguments: bool,
 }
 
 /// An uploaded file.
@@ -101,6 +106,8 @@ struct Reader<'a> {
     part: Option<Part>,
     parts: usize,
     boundaries: usize,
+    /// Boundaries that end or begin a part, the last one included.
+    delimiters: usize,
 }
 
 /// What a line is.
@@ -112,16 +119,19 @@ enum Role {
 impl<'a> Reader<'a> {
     fn new(boundary: &'a [u8], body: &'a [u8], limits: &'a Limits, result: Multipart) -> Self {
         let finder = Finder::new(&[b"--", boundary].concat()).into_owned();
-        Self { body, boundary, finder, limits, result, part: None, parts: 0, boundaries: 0 }
+        let (parts, boundaries, delimiters) = (0, 0, 0);
+        Self { body, boundary, finder, limits, result, part: None, parts, boundaries, delimiters }
     }
 
     fn read(mut self) -> Multipart {
         let mut lines = Lines::new(self.body);
+        let mut read = self.body.len();
         while let Some(line) = lines.next() {
             let step = if line.is_tail { self.tail(&line) } else { self.line(&line) };
             if let Err(fault) = step {
                 self.result.flags.error = true;
                 self.fail(fault);
+                read = line.end();
                 break;
             }
             if self.result.is_complete {
@@ -132,6 +142,13 @@ impl<'a> Reader<'a> {
         if !self.result.is_complete && !self.body.is_empty() {
             self.finish_part(true);
             self.fail(if self.boundaries > 0 { Fault::Incomplete } else { Fault::NoBoundaryLine });
+        }
+        // A boundary has no line ending in it, so no two share a byte with a line between them;
+        // those that are delimiters were counted. What is behind the last one counts, too.
+        let found = self.finder.find_iter(&self.body[..read]).count();
+        self.result.flags.boundary_inside = found > self.delimiters;
+        if let Some(what) = self.result.flags.ambiguity() {
+            self.fail(Fault::Ambiguous(what));
         }
         self.result
     }
@@ -145,11 +162,14 @@ impl<'a> Reader<'a> {
         if let Role::Boundary { is_final } = self.role(line)? {
             self.finish_part(false);
             self.boundaries += 1;
+            self.delimiters += 1;
             self.result.is_complete = is_final;
             return if is_final { Ok(()) } else { self.start_part() };
         }
         let Some(part) = &mut self.part else {
             self.result.flags.data_before = true;
+            // Hand-written clients begin each boundary with its line ending, the first as well.
+            self.result.flags.preamble |= line.start > 0 || line.text != b"\r\n";
             return Ok(());
         };
         if part.in_data {
@@ -183,6 +203,7 @@ impl<'a> Reader<'a> {
             self.result.flags.lf_line |= line.after_bare_lf;
             self.result.flags.invalid_part |= !self.part.as_ref().is_some_and(Part::has_data);
             self.finish_part(false);
+            self.delimiters += 1;
             self.result.is_complete = true;
         } else if let Some(part) = self.part.as_mut().filter(|part| part.in_data) {
             part.add_data(line);
@@ -271,7 +292,7 @@ impl<'a> Reader<'a> {
                 content,
             });
         } else if result.arguments.len() == self.limits.arguments {
-            result.over_limit = true;
+            result.over_arguments = true;
         } else {
             result.no_files_length += content.len();
             result

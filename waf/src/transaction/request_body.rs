@@ -135,6 +135,9 @@ impl Transaction<'_> {
         if read.over_limit {
             self.beyond(Limit::Parts);
         }
+        if read.over_arguments {
+            self.beyond(Limit::Arguments);
+        }
         self.arguments(Collection::ArgsPost, &read.arguments);
         let mut sizes = 0;
         for file in &read.files {

@@ -45,6 +45,9 @@ pub enum Fault {
     /// Its `Content-Disposition` names no field.
     #[error("Content-Disposition header missing name field")]
     NoName,
+    /// It can be cut into parts in several ways: what makes it so.
+    #[error("parts that can be read in several ways ({0})")]
+    Ambiguous(&'static str),
     /// More parts than the limit.
     #[error("part limit exceeded")]
     Parts,

@@ -13,6 +13,8 @@ pub struct Flags {
     pub boundary_whitespace: bool,
     /// `DATA_BEFORE`: bytes before the first boundary.
     pub data_before: bool,
+    /// They are more than the line ending that a boundary may begin with.
+    pub preamble: bool,
     /// `DATA_AFTER`: bytes after the last boundary.
     pub data_after: bool,
     /// `HEADER_FOLDING`: a part's header went over several lines.
@@ -35,6 +37,9 @@ pub struct Flags {
     /// was before a proper boundary or never: any body of two boundaries or more
     /// ends with 2, and rules ask for `@eq 1`.
     pub unmatched_boundary: u8,
+    /// The boundary with its dashes stands where it separates no parts: inside of a line, of a
+    /// part's header, where data should begin, or behind the last one.
+    pub boundary_inside: bool,
 }
 
 impl Flags {
@@ -52,6 +57,25 @@ impl Flags {
             || self.invalid_part
             || self.invalid_header_folding
             || self.file_limit_exceeded
+    }
+
+    /// What makes back ends cut a body into other parts than we do, so that a field hides in
+    /// what is a file's content here.
+    ///
+    /// Quotes around the boundary, blanks around its equals sign and bytes behind the last
+    /// boundary are not among them: clients of good faith send these, and all parsers
+    /// agree on what they mean.
+    pub(super) fn ambiguity(&self) -> Option<&'static str> {
+        [
+            (self.boundary_inside, "a boundary inside of a part"),
+            (self.invalid_part, "a part without a name or data"),
+            (self.preamble, "data before the first boundary"),
+            (self.header_folding || self.invalid_header_folding, "a folded header"),
+            (self.invalid_quoting, "quotes of a header"),
+            (self.crlf_lf_lines(), "two kinds of line endings"),
+        ]
+        .into_iter()
+        .find_map(|(is_so, what)| is_so.then_some(what))
     }
 
     /// `MULTIPART_CRLF_LF_LINES`: both line endings in one body.

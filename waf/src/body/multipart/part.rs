@@ -75,6 +75,10 @@ impl Part {
         if text.contains(&0) {
             return Err(Fault::Header("NUL byte"));
         }
+        // Some back ends end a line here.
+        if memchr::memchr(b'\r', &text[..text.len() - line.ending()]).is_some() {
+            return Err(Fault::Header("bare CR"));
+        }
         match line.ending() {
             2 => flags.crlf_line = true,
             _ => flags.lf_line = true,
