@@ -304,6 +304,11 @@ fn narrow_h2(listening: &Listening, request: &mut Request<ClientBody>) -> Result
     if request.headers().len() > listening.h1.headers || list > listening.h1.header_bytes {
         return Err(Reason::HeaderTooLarge.into());
     }
+    // RFC 9113 section 8.2.1. An upstream that speaks HTTP/1 takes the blanks off again, and what
+    // was not a content type here is one there.
+    if request.headers().values().any(has_outer_blanks) {
+        return Err(Refusal::new(Reason::Malformed, "a field value begins or ends with a blank"));
+    }
     let mut lengths = request.headers().get_all(CONTENT_LENGTH).iter();
     let length = lengths.next();
     if lengths.next().is_some() || length.is_some_and(|length| !h1::is_valid_length(length)) {
@@ -323,6 +328,10 @@ fn narrow_h2(listening: &Listening, request: &mut Request<ClientBody>) -> Result
     }
     join_cookies(request.headers_mut());
     Ok(())
+}
+
+fn has_outer_blanks(value: &HeaderValue) -> bool {
+    matches!(value.as_bytes(), [b' ' | b'\t', ..] | [.., b' ' | b'\t'])
 }
 
 /// Browsers send each cookie in a field of its own; upstreams that speak HTTP/1 expect one

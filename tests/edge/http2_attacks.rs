@@ -116,6 +116,8 @@ async fn nonsense_on_h2_never_reaches_the_upstream() {
         ("upper-case name", "GET", "/row", &[("X-Upper", "1")]),
         ("CR LF in a value", "GET", "/row", &[("x-a", "1\r\nx-b: 2")]),
         ("TE other than trailers", "GET", "/row", &[("te", "gzip")]),
+        ("blank before a value", "GET", "/row", &[("x-a", " 1")]),
+        ("tab behind a value", "GET", "/row", &[("x-a", "1\t")]),
         ("empty path", "GET", "", &[]),
         ("path without a slash", "GET", "row", &[]),
         ("space in the path", "GET", "/row HTTP/1.1\r\nx: y", &[]),

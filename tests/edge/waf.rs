@@ -217,6 +217,12 @@ async fn no_header_takes_a_body_out_of_sight() {
             client.send(hidden).await.assert_refused(400, reasons::WAF_LIMIT);
         }
     }
+    // A blank before the value: no content type for us, one for an upstream that speaks HTTP/1.
+    for kind in [" application/x-www-form-urlencoded", "application/x-www-form-urlencoded\t"] {
+        let hidden = with_headers("POST", "/", &[("content-type", kind)], "a=attack");
+        let refused = Client::http2(http).send(hidden).await;
+        refused.assert_refused(400, "malformed_request");
+    }
     assert_eq!(origin.requests(), 0);
     let named = [("content-type", "text/xml"), ("connection", "content-type")];
     let told = Client::http1(http).send(with_headers("POST", "/", &named, "<a/>")).await;

@@ -196,6 +196,7 @@ fn a_body_that_applications_read_otherwise_is_refused() {
         (&[("Content-Type", "image/png"), ("Content-Encoding", "gzip")], "xyz", None),
         (&[("Content-Encoding", "gzip")], "", None),
         (&[("Content-Type", parts)], hidden, malformed),
+        (&[("Content-Type", " \tMultipart/form-data; boundary=B ")], hidden, malformed),
         (&[("Content-Type", parts)], &hidden.replace("x\r--B", "x\r-B"), None),
     ] {
         let cause = match Request::post("/", headers, body.as_bytes()).run(&policy).1 {

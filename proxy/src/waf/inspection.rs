@@ -213,7 +213,7 @@ fn is_stream(parts: &Parts) -> bool {
 fn most(waf: &Waf, headers: &HeaderMap) -> (Limit, usize) {
     let kind = headers.get_all(CONTENT_TYPE).iter().next_back().map(|kind| kind.as_bytes());
     let multipart = kind.is_some_and(|kind| {
-        kind.get(..19).is_some_and(|kind| kind.eq_ignore_ascii_case(b"multipart/form-data"))
+        kind.trim_ascii().get(..19).is_some_and(|kind| kind.eq_ignore_ascii_case(b"multipart/form-data"))
     });
     match multipart {
         true => (Limit::BodyWithFiles, waf.document.upload_limit.0 as usize),

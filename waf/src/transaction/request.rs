@@ -65,6 +65,8 @@ impl Transaction<'_> {
     }
 
     fn content_type(&mut self, value: &[u8]) {
+        // Blanks around a value are no part of it (RFC 9110 section 5.5), whoever told it.
+        let value = value.trim_ascii();
         let lower = value.to_ascii_lowercase();
         self.processor = if lower.starts_with(b"multipart/form-data") {
             Some(Bodies::Multipart)
