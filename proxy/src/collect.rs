@@ -116,7 +116,7 @@ fn wafs(core: &Core, all: &mut Vec<MetricFamily>) {
     all.push(matches.done());
     all.push(limits.done());
     let mut held =
-        Family::gauge("tidegate_waf_held_bytes", "Memory of bodies that WAF policies hold now.");
+        Family::gauge("tidegate_waf_held_bytes", "Memory that WAF policies take for bodies now.");
     held.set(&[], core.held_bodies.used() as f64);
     all.push(held.done());
 }

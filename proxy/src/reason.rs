@@ -49,7 +49,7 @@ reasons! {
     Expectation = "expectation", EXPECTATION_FAILED;
     /// The head did not arrive in time.
     HeaderTimeout = "header_timeout", REQUEST_TIMEOUT;
-    /// The request body paused for too long.
+    /// The request body paused for too long, or came too slowly to be held for a WAF policy.
     BodyTimeout = "body_timeout", REQUEST_TIMEOUT;
     /// The head has too many bytes or fields.
     HeaderTooLarge = "header_too_large", REQUEST_HEADER_FIELDS_TOO_LARGE;
@@ -70,7 +70,7 @@ reasons! {
     WafBlocked = "waf_blocked", FORBIDDEN;
     /// The request is too intricate for the WAF policy to look at, or its body is not what it says.
     WafLimit = "waf_limit", BAD_REQUEST;
-    /// Bodies held for WAF policies take all the memory they may.
+    /// What WAF policies hold takes all the memory it may, or all that one client may have.
     Overloaded = "overloaded", SERVICE_UNAVAILABLE;
     /// A rate limit is used up.
     RateLimited = "rate_limited", TOO_MANY_REQUESTS;

@@ -44,4 +44,5 @@ mod unwritable;
 mod waf;
 mod waf_checks;
 mod waf_crs;
+mod waf_memory;
 mod waf_responses;

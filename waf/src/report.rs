@@ -98,11 +98,13 @@ pub enum Limit {
     Malformed,
     /// Work, counted in bytes looked at.
     Work,
+    /// What the host has for holding bodies and looking at them is used up.
+    Held,
 }
 
 impl Limit {
     /// All of them.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Body,
         Self::BodyWithFiles,
         Self::ResponseBody,
@@ -111,6 +113,7 @@ impl Limit {
         Self::Parts,
         Self::Malformed,
         Self::Work,
+        Self::Held,
     ];
 
     /// A word for logs and metrics.
@@ -125,6 +128,7 @@ impl Limit {
             Self::Parts => "parts",
             Self::Malformed => "malformed",
             Self::Work => "work",
+            Self::Held => "held",
         }
     }
 }

@@ -160,6 +160,37 @@ fn a_body_can_be_evaluated_in_pieces() {
 }
 
 #[test]
+fn values_are_there_for_later_phases_when_what_was_made_of_them_is_gone() {
+    let policy = policy(
+        "SecRule ARGS:a \"@rx ^(x+)\" \"id:1,phase:2,pass,t:lowercase,capture,setvar:tx.seen=%{tx.1},setvar:'tx.%{MATCHED_VAR_NAME}=1'\"\n\
+         SecRule ARGS:a \"@beginsWith xx\" \"id:2,phase:3,pass,t:lowercase,msg:'%{ARGS_NAMES}'\"\n\
+         SecRule TX:seen \"@streq %{TX.1}\" \"id:3,phase:3,pass\"\n\
+         SecRule TX:/^args/ \"@eq 1\" \"id:4,phase:3,pass,msg:'%{MATCHED_VAR_NAME}'\"\n\
+         SecRule REQUEST_HEADERS:Host \"@streq h\" \"id:5,phase:5,pass\"",
+        PolicyOptions::default(),
+    );
+    let mut transaction = Transaction::new(&policy, &Connection::default());
+    let long = "X".repeat(50_000);
+    transaction.request_line(b"GET", format!("/?a={long}").as_bytes(), b"HTTP/1.1");
+    transaction.request_header(b"Host", b"h");
+    transaction.request_headers();
+    transaction.request_body(b"");
+    let (before, work) = (transaction.bytes(), transaction.work());
+    transaction.rest();
+    let after = transaction.bytes();
+    // The argument lies in the line, the target, the query and the captures as well.
+    assert!(after > 250_000 && after + 40_000 < before, "{before} became {after}");
+    assert_eq!(transaction.work(), work);
+    assert_eq!(transaction.variable("seen").map(<[u8]>::len), Some(50_000));
+    transaction.response_line(b"HTTP/1.1", 200);
+    transaction.response_headers();
+    transaction.log();
+    let found: Vec<_> = transaction.matches().iter().map(|found| found.id).collect();
+    assert_eq!(found, [1, 2, 3, 4, 5]);
+    assert_eq!(transaction.matches()[1].message, b"a");
+}
+
+#[test]
 fn the_policies_of_one_ruleset_share_it() {
     let rules = load(SCORING).unwrap();
     let one = Policy::new(rules.clone(), PolicyOptions::default()).unwrap();

@@ -18,8 +18,9 @@ table! {
         /// Client connections open at once in the whole process. Default 100,000, and never more
         /// than half of the files the process may open (`ulimit -Hn`).
         connections: NonZeroUsize = 100_000 as whole(1..=10_000_000),
-        /// Bytes of bodies that WAF policies hold at once in the whole process; a request beyond
-        /// is answered 503. Default 256 MiB, at least 1 MiB.
+        /// Bytes that WAF policies hold at once in the whole process: bodies, and what requests are
+        /// taken apart into; a request beyond is answered 503. One client gets a quarter. Default
+        /// 256 MiB, at least 1 MiB.
         held_bodies: ByteSize = "256MiB" as size("1MiB", "1024GiB"),
     }
 }

@@ -2,7 +2,11 @@
 //! policy's limits, are looked at before an upstream is contacted; the response's before the
 //! client gets it.
 
-use super::{Inspected, Outcome, Waf, hold};
+use super::{
+    Inspected, Outcome, Waf,
+    budget::{Allowance, Full, Share},
+    hold::{self, Held, Unheld},
+};
 use crate::{
     body::{ClientBody, ResponseBody},
     conn::Connection,
@@ -20,19 +24,30 @@ use http::{
 };
 use std::{
     sync::Arc,
-    time::{SystemTime, UNIX_EPOCH},
+    time::{Duration, SystemTime, UNIX_EPOCH},
 };
-use tidegate_config::{Country, Server, WafMode};
-use tidegate_waf::{Cause, Limit, Transaction, Verdict};
+use tidegate_config::{Country, Server, WafMode, WafOverLimit};
+use tidegate_waf::{Cause, Limit, Transaction};
 
 /// Bytes looked at before other connections of the worker get their turn: about a millisecond.
 const TURN: u64 = 256 * 1024;
+
+/// Bytes that looking at one request takes without being counted: what else a request in progress
+/// costs is of this order.
+const UNCOUNTED: usize = 64 << 10;
+
+/// Bytes that looking at one body may take beside it, whatever a client's part of the budget is.
+const BESIDE: usize = 4 << 20;
 
 /// What a policy knows of a request so far.
 pub(crate) struct Inspection<'s> {
     waf: &'s Arc<Waf>,
     transaction: Transaction<'s>,
-    allowance: hold::Allowance<'s>,
+    allowance: Allowance<'s>,
+    /// What the transaction takes, if that is more than [`UNCOUNTED`].
+    share: Option<Share>,
+    /// The longest pause of a request's body.
+    body_timeout: Duration,
 }
 
 impl<'s> Inspection<'s> {
@@ -56,9 +71,16 @@ impl<'s> Inspection<'s> {
             time: SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_secs()),
             country: country.map(Country::code),
         };
-        let most = server.held_bodies.0 as usize;
-        let allowance = hold::Allowance { of: &connection.core.held_bodies, most };
-        Self { waf, transaction: Transaction::new(&waf.policy, &ends), allowance }
+        let document = &waf.document;
+        let largest = document.body_limit.max(document.upload_limit).max(document.response_limit);
+        let (most, one) = (server.held_bodies.0 as usize, largest.0 as usize + BESIDE);
+        Self {
+            waf,
+            transaction: Transaction::new(&waf.policy, &ends),
+            allowance: Allowance::new(&connection.core.held_bodies, client, most, one),
+            share: None,
+            body_timeout: connection.listener.limits.load().body_timeout,
+        }
     }
 
     /// Looks at a request; `path` is the path as routes match it. What was read of its body is in
@@ -71,30 +93,57 @@ impl<'s> Inspection<'s> {
     ) -> Result<Request<ClientBody>, Refusal> {
         head(&mut self.transaction, &request);
         tell_path(&mut self.transaction, path);
-        let mut verdict = self.transaction.request_headers();
-        if verdict.is_pass() {
-            let (parts, mut body) = request.into_parts();
-            let (limit, most) = most(self.waf, &parts.headers);
-            let is_stream = is_stream(&parts);
-            if !is_stream && body.size_hint().lower() > most as u64 {
-                // Nobody has to send what is refused for its length.
-                verdict = self.transaction.exceed(limit);
-            }
-            if verdict.is_pass() {
-                let mut held = Bytes::new();
-                if !is_stream {
-                    (body, held) = hold::request(body, most, &self.allowance).await?;
-                }
-                self.transaction.begin_request_body(&held);
-                verdict = self.evaluate().await;
-            }
+        if self.transaction.request_headers().is_pass() {
+            let (parts, body) = request.into_parts();
+            let body = self.request_body(&parts, body, observation).await?;
             request = Request::from_parts(parts, body);
         }
         if self.waf.document.response_bodies {
             // Rules read text.
             request.headers_mut().remove(ACCEPT_ENCODING);
         }
-        self.settle(&verdict, observation).map_or(Ok(request), Err)
+        self.settle(observation).map_or(Ok(request), Err)
+    }
+
+    /// Holds and looks at a body; gives back what an upstream is to read.
+    async fn request_body(
+        &mut self,
+        parts: &Parts,
+        mut body: ClientBody,
+        observation: &mut Observation,
+    ) -> Result<ClientBody, Refusal> {
+        let mut seen = Ok(Bytes::new());
+        if !is_stream(parts) {
+            let (limit, most) = most(self.waf, &parts.headers);
+            // Nobody has to send what is refused for its length.
+            if body.size_hint().lower() > most as u64 && !self.transaction.exceed(limit).is_pass() {
+                return Ok(body);
+            }
+            Held { body, seen } =
+                hold::request(body, most, self.body_timeout, &self.allowance).await?;
+        }
+        if let Err(unheld) = seen {
+            self.unheld(unheld, observation)?;
+        }
+        self.transaction.begin_request_body(&seen.unwrap_or_default());
+        if let Err(full) = self.evaluate().await {
+            self.unheld(Unheld::Full(full), observation)?;
+        }
+        if self.transaction.bytes() > UNCOUNTED {
+            // An upstream may take its time.
+            self.transaction.rest();
+            let _ = self.charge();
+        }
+        Ok(body)
+    }
+
+    /// A request cannot be held, or not be looked at: it is refused, or goes on as it is.
+    fn unheld(&mut self, why: Unheld, observation: &mut Observation) -> Result<(), Refusal> {
+        if self.transaction.exceed(Limit::Held).is_pass() {
+            return Ok(());
+        }
+        self.settle(observation);
+        Err(why.refusal())
     }
 
     /// Looks at what an upstream answers; an error is the answer in its place.
@@ -110,46 +159,83 @@ impl<'s> Inspection<'s> {
         for (name, value) in &parts.headers {
             transaction.response_header(name.as_str().as_bytes(), value.as_bytes());
         }
-        let mut verdict = transaction.response_headers();
-        if verdict.is_pass() {
+        if transaction.response_headers().is_pass() {
             let readable = transaction.wants_response_body()
                 && has_body(&observation.facts.method, parts.status)
                 && !parts.headers.contains_key(CONTENT_ENCODING);
+            let mut seen = Ok(Bytes::new());
             if readable {
                 let most = self.waf.document.response_limit.0 as usize;
-                let held;
-                (body, held) = hold::response(body, most, &self.allowance, pending).await?;
-                self.transaction.begin_response_body(&held);
-            } else {
-                self.transaction.begin_response_body(b"");
+                Held { body, seen } = hold::response(body, most, &self.allowance, pending).await?;
             }
-            verdict = self.evaluate().await;
+            if let Err(unheld) = seen {
+                self.unheld_response(unheld, observation)?;
+            }
+            self.transaction.begin_response_body(&seen.unwrap_or_default());
+            if let Err(full) = self.evaluate().await {
+                self.unheld_response(Unheld::Full(full), observation)?;
+            }
         }
-        let refusal = self.settle(&verdict, observation);
+        let refusal = self.settle(observation);
         refusal.map_or(Ok(Response::from_parts(parts, body)), Err)
+    }
+
+    /// The same of a response. Its upstream has acted already: where the rest of a long one may
+    /// pass, so may one that there is no room for.
+    fn unheld_response(
+        &mut self,
+        why: Unheld,
+        observation: &mut Observation,
+    ) -> Result<(), Refusal> {
+        if self.waf.document.on_limit.response == WafOverLimit::Block {
+            return self.unheld(why, observation);
+        }
+        self.transaction.exceed_and_pass(Limit::Held);
+        Ok(())
     }
 
     /// Lets the rules that sum up have their say. Every request comes here that is not dropped
     /// on its way.
     pub(crate) fn finish(mut self, observation: &mut Observation) {
         self.transaction.log();
-        let verdict = self.transaction.verdict().clone();
-        self.settle(&verdict, observation);
+        self.settle(observation);
     }
 
-    async fn evaluate(&mut self) -> Verdict {
+    /// Evaluates the phase that was begun, to its end or for as long as there is memory.
+    async fn evaluate(&mut self) -> Result<(), Full> {
         loop {
             match self.transaction.advance(TURN) {
-                Some(verdict) => return verdict,
-                None => tokio::task::yield_now().await,
+                Some(verdict) if !verdict.is_pass() => return Ok(()),
+                Some(_) => return self.charge(),
+                None => self.charge()?,
             }
+            tokio::task::yield_now().await;
         }
+    }
+
+    /// Counts what the transaction takes by now; where that is too much, what can be made again
+    /// is let go of.
+    fn charge(&mut self) -> Result<(), Full> {
+        if self.cover().is_ok() {
+            return Ok(());
+        }
+        self.transaction.rest();
+        self.cover()
+    }
+
+    fn cover(&mut self) -> Result<(), Full> {
+        let bytes = self.transaction.bytes();
+        if bytes <= UNCOUNTED {
+            self.share = None;
+            return Ok(());
+        }
+        self.share.get_or_insert_with(|| self.allowance.share()).cover(bytes)
     }
 
     /// Notes what is known by now, and says what the client gets. Called after each part, since a
     /// client may leave before the next.
-    fn settle(&self, verdict: &Verdict, observation: &mut Observation) -> Option<Refusal> {
-        let cause = verdict.cause();
+    fn settle(&self, observation: &mut Observation) -> Option<Refusal> {
+        let cause = self.transaction.verdict().cause();
         let would = self.transaction.would_be().cause();
         let outcome = match cause {
             Some(Cause::Rule(_)) => Outcome::Blocked,
@@ -213,7 +299,9 @@ fn is_stream(parts: &Parts) -> bool {
 fn most(waf: &Waf, headers: &HeaderMap) -> (Limit, usize) {
     let kind = headers.get_all(CONTENT_TYPE).iter().next_back().map(|kind| kind.as_bytes());
     let multipart = kind.is_some_and(|kind| {
-        kind.trim_ascii().get(..19).is_some_and(|kind| kind.eq_ignore_ascii_case(b"multipart/form-data"))
+        kind.trim_ascii()
+            .get(..19)
+            .is_some_and(|kind| kind.eq_ignore_ascii_case(b"multipart/form-data"))
     });
     match multipart {
         true => (Limit::BodyWithFiles, waf.document.upload_limit.0 as usize),
@@ -241,6 +329,7 @@ pub(super) fn reason(cause: Cause) -> Reason {
     match cause {
         Cause::Rule(_) | Cause::Limit(Limit::ResponseBody) => Reason::WafBlocked,
         Cause::Limit(Limit::Body | Limit::BodyWithFiles) => Reason::BodyTooLarge,
+        Cause::Limit(Limit::Held) => Reason::Overloaded,
         Cause::Limit(_) => Reason::WafLimit,
     }
 }

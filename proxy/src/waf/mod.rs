@@ -11,6 +11,7 @@ mod guard;
 mod hold;
 mod inspection;
 mod lists;
+mod pace;
 mod patches;
 mod paths;
 mod report;

@@ -84,6 +84,8 @@ impl Limits {
             Limit::Parts => self.on_parts,
             Limit::Malformed => self.on_malformed,
             Limit::Work => self.on_work,
+            // The host says where it may be passed over.
+            Limit::Held => OnLimit::Block,
         }
     }
 }

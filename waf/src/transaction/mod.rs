@@ -253,6 +253,24 @@ impl<'p> Transaction<'p> {
         self.work + self.texts.work
     }
 
+    /// Bytes of memory that this request makes the transaction take: the values that it is taken
+    /// apart into, what transformations made of them, and what is known of both. What depends on
+    /// the rules alone is apart, and so are the [matches](Self::matches), a few KiB each.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        let values = self.values.capacity() + self.macro_values.capacity();
+        self.texts.memory() + self.store.memory() + values * size_of::<Value>()
+    }
+
+    /// Lets go of what transformations made of values, mostly several times the request itself. A
+    /// rule that asks for it again has it made again, and that is work again: to be called
+    /// between phases, when the next one has to be waited for.
+    pub fn rest(&mut self) {
+        self.store.move_to(&mut self.texts);
+        self.values = Vec::new();
+        self.macro_values = Vec::new();
+    }
+
     /// The anomaly scores so far.
     #[must_use]
     pub fn scores(&self) -> Scores {

@@ -172,12 +172,17 @@ impl Transaction<'_> {
         self.verdict.clone()
     }
 
-    /// Notes that a budget is used up; the rule that is evaluated is the last one, or the next
-    /// phase answers it.
-    pub(super) fn beyond(&mut self, limit: Limit) {
+    /// A budget of which the host knows that it is used up, and that it stops nothing.
+    pub fn exceed_and_pass(&mut self, limit: Limit) {
         if !self.limits_hit.contains(&limit) {
             self.limits_hit.push(limit);
         }
+    }
+
+    /// Notes that a budget is used up; the rule that is evaluated is the last one, or the next
+    /// phase answers it.
+    pub(super) fn beyond(&mut self, limit: Limit) {
+        self.exceed_and_pass(limit);
         if self.policy.options.limits.on(limit) == OnLimit::Block && self.over.is_none() {
             self.over = Some(limit);
         }
@@ -188,7 +193,7 @@ impl Transaction<'_> {
             Limit::Body | Limit::BodyWithFiles => 413,
             Limit::ResponseBody => 502,
             Limit::Arguments | Limit::Depth | Limit::Parts | Limit::Malformed => 400,
-            Limit::Work => 503,
+            Limit::Work | Limit::Held => 503,
         };
         let verdict = Verdict::Deny { status, cause: Cause::Limit(limit) };
         if self.blocks() {
@@ -215,6 +220,8 @@ impl Transaction<'_> {
         let expand = |this: &mut Self, text: &Option<crate::compile::Macro>| {
             let mut bytes = text.as_ref().map(|text| this.expand(text, rule)).unwrap_or_default();
             bytes.truncate(MESSAGE_BYTES);
+            // It is kept, and what it was cut from may have been long.
+            bytes.shrink_to_fit();
             bytes
         };
         let message = expand(self, &rule.message);

@@ -165,6 +165,54 @@ impl Store {
         }
     }
 
+    /// Takes all that is in the collections to new buffers.
+    pub(super) fn move_to(&mut self, texts: &mut Texts) {
+        // The next rule clears them before it looks.
+        self.all_matched = Vec::new();
+        let mut kept = Vec::new();
+        for Entry { name, value } in self.lists.iter().flatten() {
+            kept.extend(name.map(|name| texts.span(name)));
+            kept.push(texts.span(*value));
+        }
+        self.each_span(|span| kept.push(*span));
+        let mut moving = texts.moving(kept);
+        for list in &mut self.lists {
+            list.shrink_to_fit();
+            for Entry { name, value } in list {
+                *name = name.map(|name| moving.text(name, texts));
+                *value = moving.text(*value, texts);
+            }
+        }
+        self.each_span(|span| *span = moving.span(*span));
+        texts.fit();
+    }
+
+    /// Every place that is no text's.
+    fn each_span(&mut self, mut visit: impl FnMut(&mut Span)) {
+        self.tx.iter_mut().flatten().for_each(&mut visit);
+        for (name, value) in &mut self.extra {
+            visit(name);
+            value.iter_mut().for_each(&mut visit);
+        }
+        for (_, name, value) in &mut self.others {
+            visit(name);
+            visit(value);
+        }
+        if let Some((name, value)) = &mut self.matched {
+            visit(name);
+            visit(value);
+        }
+    }
+
+    /// Bytes of memory.
+    pub(super) fn memory(&self) -> usize {
+        self.lists.iter().map(Vec::capacity).sum::<usize>() * size_of::<Entry>()
+            + self.tx.capacity() * size_of::<Option<Span>>()
+            + self.extra.capacity() * size_of::<(Span, Option<Span>)>()
+            + self.others.capacity() * size_of::<(Collection, Span, Span)>()
+            + self.all_matched.capacity() * size_of::<(Span, Span)>()
+    }
+
     /// The values of `pick` in `collection`.
     pub(super) fn values(
         &self,
