@@ -135,6 +135,16 @@ async fn limits_pass_where_the_policy_says_so() {
     assert_eq!(client.send(with_headers("POST", "/", &form, many.join("&"))).await.status, 200);
     let json = [("content-type", "application/json")];
     assert_eq!(client.send(with_headers("POST", "/", &json, "{\"a\":")).await.status, 200);
+    // Each by its own switch.
+    let lines = "body_limit = \"1KiB\"\narguments = 10\non_limit = { body = \"pass\", arguments = \"pass\" }";
+    let strict = Edge::start_in(dir.clone(), &config(&dir, origin.address, lines)).await;
+    let mut other = Client::http1(strict.address("http").await);
+    let (long, many) = (format!("[\"{}\"]", "x".repeat(5_000)), format!("[1{}]", ",1".repeat(20)));
+    for (body, status) in [(long.as_str(), 200), (&many, 200), ("{\"a\":", 400)] {
+        let reply = other.send(with_headers("POST", "/json", &json, body.to_owned())).await;
+        assert_eq!(reply.status, status, "{body}");
+    }
+    drop(strict);
     // Both logs and a metric tell of it.
     let line = edge.logs().await_access("the long form's line", |line| {
         line["waf"]["limits"] == serde_json::json!(["body"])

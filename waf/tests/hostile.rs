@@ -217,7 +217,7 @@ fn names_of_json_are_bounded_by_what_a_body_without_files_may_be() {
     let kind = [("Content-Type", "application/json")];
     let (transaction, verdict) = Request::post("/", &kind, body.as_bytes()).run(&policy);
     assert!(
-        matches!(verdict, Verdict::Deny { cause: Cause::Limit(Limit::Malformed), .. }),
+        matches!(verdict, Verdict::Deny { cause: Cause::Limit(Limit::Arguments), .. }),
         "{verdict:?}"
     );
     assert!(transaction.work() < 4 << 20, "{}", transaction.work());

@@ -124,6 +124,66 @@ fn a_limit_ends_in_the_outcome_it_is_given() {
     }
 }
 
+/// Before, what was cut counted as malformed as well, and multipart's fields as parts.
+#[test]
+fn each_limit_passes_by_its_own_switch_and_by_no_other() {
+    let kind = |kind: &'static str| [("Content-Type", kind)];
+    let json = kind("application/json");
+    let xml = kind("text/xml");
+    let parts = kind("multipart/form-data; boundary=B");
+    let part =
+        |n: usize| format!("--B\r\nContent-Disposition: form-data; name=a{n}\r\n\r\nbad\r\n");
+    let file = "--B\r\nContent-Disposition: form-data; name=f; filename=g\r\n\r\nx\r\n";
+    let form = |count: usize| (0..count).map(part).collect::<String>() + "--B--\r\n";
+    let files = part(0) + &file.repeat(45) + "--B--\r\n";
+    let upload = part(0) + file + &"y".repeat(9_000) + "\r\n--B--\r\n";
+    let names = format!("{{\"{}\":[\"bad\"{}]}}", "k".repeat(900), ",1".repeat(18));
+    let attributes = format!("<a b='bad'>{}</a>", "<c d='bad'/>".repeat(30));
+    let cases: [(&[(&str, &str)], String, Limit); 10] = [
+        (&json, format!("[\"bad\",\"{}\"]", "x".repeat(5_000)), Limit::Body),
+        (&xml, format!("<a>bad{}</a>", "x".repeat(5_000)), Limit::Body),
+        (&parts, upload, Limit::BodyWithFiles),
+        (&json, format!("[\"bad\"{}]", ",1".repeat(30)), Limit::Arguments),
+        (&json, names, Limit::Arguments),
+        (&xml, attributes, Limit::Arguments),
+        (&parts, form(30), Limit::Arguments),
+        (&json, "[\"bad\",[[[[[[1]]]]]]]".into(), Limit::Depth),
+        (&xml, "<a b='bad'>bad<c><c><c><c><c/></c></c></c></c></a>".into(), Limit::Depth),
+        (&parts, files, Limit::Parts),
+    ];
+    let rules = "SecRule ARGS|XML:/*|XML://@* \"@contains bad\" \"id:1,phase:2,pass\"";
+    for (headers, body, limit) in cases {
+        let limits = |passing: Limit| {
+            let on = |limit| if limit == passing { OnLimit::Pass } else { OnLimit::Block };
+            Limits {
+                body: 4_000,
+                on_body: on(Limit::Body),
+                body_with_files: 8_000,
+                on_body_with_files: on(Limit::BodyWithFiles),
+                arguments: 20,
+                on_arguments: on(Limit::Arguments),
+                depth: 4,
+                on_depth: on(Limit::Depth),
+                parts: 40,
+                on_parts: on(Limit::Parts),
+                on_malformed: on(Limit::Malformed),
+                ..Limits::default()
+            }
+        };
+        let request = Request::post("/", headers, body.as_bytes());
+        for passing in Limit::ALL {
+            let options = PolicyOptions { limits: limits(passing), ..PolicyOptions::default() };
+            let policy = policy(rules, options);
+            let (transaction, verdict) = request.run(&policy);
+            assert_eq!(verdict.is_pass(), passing == limit, "{limit:?}, {passing:?}: {verdict:?}");
+            assert_eq!(transaction.limits_hit(), [limit], "{headers:?}");
+            if passing == limit {
+                assert_eq!(transaction.matches().len(), 1, "{limit:?}: the beginning is looked at");
+            }
+        }
+    }
+}
+
 #[test]
 fn work_is_counted_and_bounded() {
     let rules: String = (1..200)

@@ -34,8 +34,11 @@ pub enum Fault {
     /// More than [`Limits::arguments`] values.
     #[error("argument limit exceeded")]
     Arguments,
-    /// More than [`Limits::bytes`] bytes, and the body was not looked at; or more than
-    /// four times that in names, which repeat the keys of all that they stand in.
+    /// More than four times [`Limits::bytes`] in names, which repeat the keys of all that
+    /// they stand in.
+    #[error("limit of the names' size exceeded")]
+    Names,
+    /// More than [`Limits::bytes`] bytes, and the body was not looked at.
     #[error("body size limit exceeded")]
     Bytes,
 }
@@ -53,7 +56,7 @@ pub struct JsonError {
 impl JsonError {
     /// Whether the body may be well-formed and only exceeds a limit.
     pub fn is_limit(&self) -> bool {
-        matches!(self.fault, Fault::Depth | Fault::Arguments | Fault::Bytes)
+        matches!(self.fault, Fault::Depth | Fault::Arguments | Fault::Names | Fault::Bytes)
     }
 }
 
@@ -246,7 +249,7 @@ impl Parser<'_> {
         self.push_name();
         self.names += self.path.len();
         if self.names > self.limits.bytes.saturating_mul(4) {
-            return Err(Fault::Bytes);
+            return Err(Fault::Names);
         }
         self.arguments.push(Argument { name: self.path.clone(), value });
         self.path.truncate(path);

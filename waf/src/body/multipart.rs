@@ -147,8 +147,11 @@ impl<'a> Reader<'a> {
         // those that are delimiters were counted. What is behind the last one counts, too.
         let found = self.finder.find_iter(&self.body[..read]).count();
         self.result.flags.boundary_inside = found > self.delimiters;
-        if let Some(what) = self.result.flags.ambiguity() {
-            self.fail(Fault::Ambiguous(what));
+        // No fault of the body is behind a limit.
+        if let Some(what) = self.result.flags.ambiguity()
+            && self.result.fault.is_none_or(Fault::is_limit)
+        {
+            self.result.fault = Some(Fault::Ambiguous(what));
         }
         self.result
     }

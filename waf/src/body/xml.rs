@@ -7,9 +7,8 @@
 //! Unlike libmodsecurity
 //! - no entity but the five built-in ones is expanded: a reference to another is an
 //!   error, whether declared or not, so a document can neither grow nor hide text,
-//! - a document type is skipped with all it declares: attributes that exist only as
-//!   defaults there are not seen, and faults inside of it only where they hide its
-//!   end,
+//! - a document type with more than a name is an error: what it refers to may be loaded, and
+//!   what it declares may be values. It is skipped, and what follows is read,
 //! - the encodings are UTF-8, UTF-16, US-ASCII, ISO-8859-1 and windows-1252; any
 //!   other is an error, and so is a UTF-8 mark before another declaration,
 //! - libxml2's leniencies are errors: a prefix declared twice of which one is empty,
@@ -51,6 +50,10 @@ pub enum Fault {
     /// It is not well-formed: what is wrong.
     #[error("not well-formed ({0})")]
     Malformed(&'static str),
+    /// Its document type refers to another document or declares something: a parser may load
+    /// what stands there, and tell somebody by loading it.
+    #[error("document type that says more than a name")]
+    DocumentType,
     /// It refers to an entity that is not built in.
     #[error("reference to an entity that is not built in")]
     Entity,
@@ -63,6 +66,12 @@ pub enum Fault {
     /// More than [`Limits::bytes`] bytes; the body was not looked at.
     #[error("body size limit exceeded")]
     Bytes,
+}
+
+impl Fault {
+    fn is_limit(self) -> bool {
+        matches!(self, Self::Depth | Self::Attributes | Self::Bytes)
+    }
 }
 
 /// A body that is no XML or goes beyond a limit.
@@ -78,7 +87,7 @@ pub struct XmlError {
 impl XmlError {
     /// Whether the body may be well-formed and only exceeds a limit.
     pub fn is_limit(&self) -> bool {
-        matches!(self.fault, Fault::Depth | Fault::Attributes | Fault::Bytes)
+        self.fault.is_limit()
     }
 }
 

@@ -31,7 +31,8 @@ impl Transaction<'_> {
         } else {
             (limits.body, Limit::Body)
         };
-        let looked_at = if body.len() > most {
+        let is_cut = body.len() > most;
+        let looked_at = if is_cut {
             self.beyond(limit);
             &body[..most]
         } else {
@@ -42,12 +43,16 @@ impl Transaction<'_> {
         }
         self.set(Collection::ReqbodyError, b"0");
         self.set(Collection::ReqbodyProcessorError, b"0");
-        match self.processor {
+        let fault = match self.processor {
             Some(Bodies::Urlencoded) => self.urlencoded(looked_at),
             Some(Bodies::Multipart) => self.multipart(looked_at),
             Some(Bodies::Json) => self.json(looked_at),
             Some(Bodies::Xml) => self.xml(looked_at),
-            None => {}
+            None => None,
+        };
+        // That the end of a body that was cut is missing is no fault of the body.
+        if let Some(what) = fault.filter(|_| !is_cut) {
+            self.body_error(&what);
         }
         if let Some(what) = self.unclear().filter(|_| !body.is_empty()) {
             self.body_error(what);
@@ -70,7 +75,7 @@ impl Transaction<'_> {
         (self.encoded && self.processor.is_some()).then_some("the body is encoded")
     }
 
-    fn urlencoded(&mut self, body: &[u8]) {
+    fn urlencoded(&mut self, body: &[u8]) -> Option<String> {
         let form = urlencoded::parse(body, self.policy.rules.separator, &self.body_limits());
         if form.invalid_encoding {
             self.set(Collection::UrlencodedError, b"1");
@@ -79,39 +84,40 @@ impl Transaction<'_> {
         if form.over_limit {
             self.beyond(Limit::Arguments);
         }
+        None
     }
 
-    fn json(&mut self, body: &[u8]) {
+    /// Takes the body apart, and says what is wrong with it: nothing, where a limit ended that.
+    fn json(&mut self, body: &[u8]) -> Option<String> {
         if body.is_empty() {
-            return;
+            return None;
         }
-        match json::parse(body, &self.body_limits()) {
-            Ok(arguments) => self.arguments(Collection::ArgsPost, &arguments),
-            Err(error) => {
-                self.arguments(Collection::ArgsPost, &error.arguments);
-                match error.fault {
-                    json::Fault::Depth => self.beyond(Limit::Depth),
-                    json::Fault::Arguments => self.beyond(Limit::Arguments),
-                    _ => {}
-                }
-                self.body_error(&error.to_string());
+        let error = match json::parse(body, &self.body_limits()) {
+            Ok(arguments) => {
+                self.arguments(Collection::ArgsPost, &arguments);
+                return None;
             }
-        }
+            Err(error) => error,
+        };
+        self.arguments(Collection::ArgsPost, &error.arguments);
+        let limit = match error.fault {
+            json::Fault::Depth => Limit::Depth,
+            // Names are what there are too many of, or too long ones.
+            json::Fault::Arguments | json::Fault::Names => Limit::Arguments,
+            json::Fault::Bytes => Limit::Body,
+            json::Fault::Lexical(_) | json::Fault::Parse(_) => return Some(error.to_string()),
+        };
+        self.beyond(limit);
+        None
     }
 
-    fn xml(&mut self, body: &[u8]) {
+    fn xml(&mut self, body: &[u8]) -> Option<String> {
         if body.is_empty() {
-            return;
+            return None;
         }
-        let (read, error) = match xml::parse(body, &self.body_limits()) {
+        let (read, fault) = match xml::parse(body, &self.body_limits()) {
             Ok(read) => (read, None),
-            Err(error) => {
-                let what = error.to_string();
-                if error.is_limit() {
-                    self.beyond(Limit::Depth);
-                }
-                (error.read, Some(what))
-            }
+            Err(error) => (error.read, Some(error.fault)),
         };
         self.set(Collection::XmlText, &read.text);
         for attribute in &read.attributes {
@@ -119,14 +125,19 @@ impl Transaction<'_> {
             let value = self.texts.add(attribute);
             self.store.add(Collection::XmlAttributes, name, value);
         }
-        if let Some(what) = error {
-            self.body_error(&what);
-        }
+        let limit = match fault? {
+            xml::Fault::Depth => Limit::Depth,
+            xml::Fault::Attributes => Limit::Arguments,
+            xml::Fault::Bytes => Limit::Body,
+            fault => return Some(fault.to_string()),
+        };
+        self.beyond(limit);
+        None
     }
 
-    fn multipart(&mut self, body: &[u8]) {
+    fn multipart(&mut self, body: &[u8]) -> Option<String> {
         if body.is_empty() {
-            return;
+            return None;
         }
         let read = multipart::parse(&self.content_type, body, &self.body_limits());
         if read.no_files_length > self.policy.options.limits.body {
@@ -186,9 +197,8 @@ impl Transaction<'_> {
             Collection::MultipartUnmatchedBoundary,
             flags.unmatched_boundary.to_string().as_bytes(),
         );
-        if let Some(fault) = read.fault {
-            self.body_error(&fault.to_string());
-        }
+        let fault = read.fault.filter(|fault| !fault.is_limit());
+        fault.map(|fault| fault.to_string())
     }
 
     fn body_error(&mut self, what: &str) {

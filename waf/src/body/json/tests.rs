@@ -152,7 +152,7 @@ fn a_long_key_over_many_values_is_bounded() {
     let body = format!("{{\"{}\":[{}]}}", "k".repeat(9_000), ["1"; 500].join(","));
     let limits = Limits { bytes: 10_100, ..Limits::default() };
     let error = parse(body.as_bytes(), &limits).unwrap_err();
-    assert_eq!(error.fault, Fault::Bytes);
+    assert_eq!(error.fault, Fault::Names);
     assert!(error.arguments.len() < 5);
 }
 

@@ -55,3 +55,11 @@ pub enum Fault {
     #[error("part header limit exceeded")]
     PartHeaders,
 }
+
+impl Fault {
+    /// Whether the body may be well-formed and only exceeds a limit.
+    #[must_use]
+    pub fn is_limit(self) -> bool {
+        matches!(self, Self::Parts | Self::PartHeaders)
+    }
+}

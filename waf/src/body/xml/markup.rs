@@ -135,10 +135,15 @@ impl<'a> Rest<'a> {
         self.until("?>").map(|_| ())
     }
 
-    /// A document type, whose `<!DOCTYPE` was taken: skipped to its end.
-    pub(super) fn doctype(&mut self) -> Result<(), Fault> {
+    /// A document type, whose `<!DOCTYPE` was taken: skipped to its end. Says whether there is
+    /// more than a name: where a parser may load it from, or what it declares.
+    pub(super) fn doctype(&mut self) -> Result<bool, Fault> {
         self.skip_spaces(); // libxml2 does not ask for any
         self.name()?;
+        self.skip_spaces();
+        if self.take(">") {
+            return Ok(false);
+        }
         let mut in_subset = false;
         loop {
             let next =
@@ -154,7 +159,7 @@ impl<'a> Rest<'a> {
                 "]" if in_subset => in_subset = false,
                 ">" if !in_subset => {
                     self.0 = rest;
-                    return Ok(());
+                    return Ok(true);
                 }
                 "<" if in_subset => {
                     self.0 = rest;

@@ -15,9 +15,9 @@ pub(super) struct Scanner<'a> {
     /// The names of the open elements.
     open: Vec<&'a str>,
     attributes: usize,
-    /// A reference to an entity that is not built in was met; what follows it is
-    /// read on.
-    has_entity: bool,
+    /// What was met that we read over and a parser behind us may not: a document type that
+    /// says more than a name, or a reference to an entity that is not built in.
+    noted: Option<Fault>,
     pub(super) read: Xml,
 }
 
@@ -28,12 +28,22 @@ impl<'a> Scanner<'a> {
             limits,
             open: Vec::new(),
             attributes: 0,
-            has_entity: false,
+            noted: None,
             read: Xml::default(),
         }
     }
 
     pub(super) fn document(&mut self) -> Result<(), Fault> {
+        let end = self.whole();
+        // A limit that ends the reading may be one that passes.
+        match (self.noted, end) {
+            (Some(noted), Ok(())) => Err(noted),
+            (Some(noted), Err(fault)) if fault.is_limit() => Err(noted),
+            (_, end) => end,
+        }
+    }
+
+    fn whole(&mut self) -> Result<(), Fault> {
         if self.rest.0.strip_prefix("<?xml").is_some_and(|rest| rest.starts_with(is_space)) {
             self.rest.take("<?xml");
             self.rest.declaration()?;
@@ -43,8 +53,7 @@ impl<'a> Scanner<'a> {
         while !self.open.is_empty() {
             self.content()?;
         }
-        self.epilog()?;
-        if self.has_entity { Err(Fault::Entity) } else { Ok(()) }
+        self.epilog()
     }
 
     /// Comments, instructions and the document type before the first element, whose
@@ -59,12 +68,18 @@ impl<'a> Scanner<'a> {
             } else if self.rest.take("?") {
                 self.rest.instruction()?;
             } else if !has_type && self.rest.take("!DOCTYPE") {
-                self.rest.doctype()?;
+                if self.rest.doctype()? {
+                    self.note(Fault::DocumentType);
+                }
                 has_type = true;
             } else {
                 return Ok(());
             }
         }
+    }
+
+    fn note(&mut self, fault: Fault) {
+        self.noted.get_or_insert(fault);
     }
 
     fn epilog(&mut self) -> Result<(), Fault> {
@@ -169,7 +184,9 @@ impl<'a> Scanner<'a> {
         self.rest.equals()?;
         let mut raw = Scanner::new(self.rest.quoted()?, self.limits);
         let value = raw.attribute_value()?;
-        self.has_entity |= raw.has_entity;
+        if let Some(noted) = raw.noted {
+            self.note(noted);
+        }
         if !is_namespace(name) {
             self.read.attributes.push(value);
         }
@@ -225,7 +242,7 @@ impl<'a> Scanner<'a> {
             "quot" => '"',
             "apos" => '\'',
             _ => {
-                self.has_entity = true;
+                self.note(Fault::Entity);
                 return Ok(None);
             }
         }))

