@@ -157,7 +157,7 @@ async fn answer(
     match waf {
         // Boxed: a transaction is large, and most routes have no policy.
         Some(waf) => Box::pin(inspected(waf, &admitted, request, observation)).await,
-        None => act(&admitted, request, observation).await,
+        None => act(&admitted, request, observation, None).await,
     }
 }
 
@@ -184,12 +184,13 @@ async fn inspected(
     let mut inspection = waf::Inspection::new(
         waf,
         admitted.connection,
-        &admitted.snapshot.config.server,
+        admitted.snapshot,
+        admitted.route,
         observation,
     );
     let answered = match inspection.request(request, admitted.path, observation).await {
         Err(refusal) => Err(refusal),
-        Ok(request) => match act(admitted, request, observation).await {
+        Ok(request) => match act(admitted, request, observation, Some(&mut inspection)).await {
             Ok((response, Some(mut pending))) => {
                 let looked_at = inspection.response(response, &mut pending, observation).await;
                 looked_at.map(|response| (response, Some(pending)))
@@ -206,6 +207,7 @@ async fn act(
     admitted: &Admitted<'_>,
     request: Request<ClientBody>,
     observation: &mut Observation,
+    inspection: Option<&mut waf::Inspection<'_>>,
 ) -> Result<Answered, Refusal> {
     let &Admitted {
         connection,
@@ -267,6 +269,9 @@ async fn act(
     if response.status() == StatusCode::SWITCHING_PROTOCOLS {
         if !upgrade {
             return Err(Refusal::new(Reason::UpstreamMalformed, "101 to no upgrade"));
+        }
+        if let Some(inspection) = inspection {
+            inspection.switching(response.status(), response.headers(), observation)?;
         }
         return now(tunnel::switch(connection, response, answer.lease, timeouts.idle));
     }

@@ -42,6 +42,7 @@ mod timeouts;
 mod tls;
 mod unwritable;
 mod waf;
+mod waf_bodies;
 mod waf_checks;
 mod waf_crs;
 mod waf_memory;

@@ -15,6 +15,7 @@ use crate::{
     reason::Reason,
     request::Pending,
     respond::Refusal,
+    snapshot::{Route, RouteAction, Snapshot},
 };
 use bytes::Bytes;
 use http::{
@@ -26,8 +27,8 @@ use std::{
     sync::Arc,
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
-use tidegate_config::{Country, Server, WafMode, WafOverLimit};
-use tidegate_waf::{Cause, Limit, Transaction};
+use tidegate_config::{Country, UpstreamProtocol, WafMode, WafOverLimit};
+use tidegate_waf::{Cause, Limit, Transaction, Verdict};
 
 /// Bytes looked at before other connections of the worker get their turn: about a millisecond.
 const TURN: u64 = 256 * 1024;
@@ -48,13 +49,18 @@ pub(crate) struct Inspection<'s> {
     share: Option<Share>,
     /// The longest pause of a request's body.
     body_timeout: Duration,
+    /// What the route allows of it.
+    body_limit: Option<u64>,
+    /// Whether nobody behind this route takes a gRPC body for anything else.
+    speaks_grpc: bool,
 }
 
 impl<'s> Inspection<'s> {
     pub(crate) fn new(
         waf: &'s Arc<Waf>,
         connection: &'s Connection,
-        server: &Server,
+        snapshot: &Snapshot,
+        route: &Route,
         observation: &Observation,
     ) -> Self {
         let id = observation.facts.request_id.as_ref();
@@ -73,13 +79,16 @@ impl<'s> Inspection<'s> {
         };
         let document = &waf.document;
         let largest = document.body_limit.max(document.upload_limit).max(document.response_limit);
-        let (most, one) = (server.held_bodies.0 as usize, largest.0 as usize + BESIDE);
+        let most = snapshot.config.server.held_bodies.0 as usize;
+        let one = largest.0 as usize + BESIDE;
         Self {
             waf,
             transaction: Transaction::new(&waf.policy, &ends),
             allowance: Allowance::new(&connection.core.held_bodies, client, most, one),
             share: None,
             body_timeout: connection.listener.limits.load().body_timeout,
+            body_limit: route.body_limit,
+            speaks_grpc: speaks_grpc(snapshot, route),
         }
     }
 
@@ -94,6 +103,10 @@ impl<'s> Inspection<'s> {
         head(&mut self.transaction, &request);
         tell_path(&mut self.transaction, path);
         if self.transaction.request_headers().is_pass() {
+            // The client may go while its body is waited for.
+            if !self.transaction.matches().is_empty() {
+                self.settle(observation);
+            }
             let (parts, body) = request.into_parts();
             let body = self.request_body(&parts, body, observation).await?;
             request = Request::from_parts(parts, body);
@@ -113,14 +126,21 @@ impl<'s> Inspection<'s> {
         observation: &mut Observation,
     ) -> Result<ClientBody, Refusal> {
         let mut seen = Ok(Bytes::new());
-        if !is_stream(parts) {
+        if !(self.speaks_grpc && is_grpc(parts)) {
             let (limit, most) = most(self.waf, &parts.headers);
             // Nobody has to send what is refused for its length.
             if body.size_hint().lower() > most as u64 && !self.transaction.exceed(limit).is_pass() {
                 return Ok(body);
             }
+            // More than the route allows is never looked at.
+            let allowed =
+                usize::try_from(self.body_limit.unwrap_or(u64::MAX)).unwrap_or(usize::MAX);
+            let most = most.min(allowed);
             Held { body, seen } =
                 hold::request(body, most, self.body_timeout, &self.allowance).await?;
+            if seen.as_ref().is_ok_and(|seen| seen.len() > allowed) {
+                return Err(Reason::BodyTooLarge.into());
+            }
         }
         if let Err(unheld) = seen {
             self.unheld(unheld, observation)?;
@@ -154,13 +174,8 @@ impl<'s> Inspection<'s> {
         observation: &mut Observation,
     ) -> Result<Response<ResponseBody>, Refusal> {
         let (parts, mut body) = response.into_parts();
-        let transaction = &mut self.transaction;
-        transaction.response_line(b"HTTP/1.1", parts.status.as_u16());
-        for (name, value) in &parts.headers {
-            transaction.response_header(name.as_str().as_bytes(), value.as_bytes());
-        }
-        if transaction.response_headers().is_pass() {
-            let readable = transaction.wants_response_body()
+        if self.response_head(parts.status, &parts.headers).is_pass() {
+            let readable = self.transaction.wants_response_body()
                 && has_body(&observation.facts.method, parts.status)
                 && !parts.headers.contains_key(CONTENT_ENCODING);
             let mut seen = Ok(Bytes::new());
@@ -178,6 +193,25 @@ impl<'s> Inspection<'s> {
         }
         let refusal = self.settle(observation);
         refusal.map_or(Ok(Response::from_parts(parts, body)), Err)
+    }
+
+    /// Looks at the head of an answer that switches protocols; what follows is no response.
+    pub(crate) fn switching(
+        &mut self,
+        status: StatusCode,
+        headers: &HeaderMap,
+        observation: &mut Observation,
+    ) -> Result<(), Refusal> {
+        self.response_head(status, headers);
+        self.settle(observation).map_or(Ok(()), Err)
+    }
+
+    fn response_head(&mut self, status: StatusCode, headers: &HeaderMap) -> Verdict {
+        self.transaction.response_line(b"HTTP/1.1", status.as_u16());
+        for (name, value) in headers {
+            self.transaction.response_header(name.as_str().as_bytes(), value.as_bytes());
+        }
+        self.transaction.response_headers()
     }
 
     /// The same of a response. Its upstream has acted already: where the rest of a long one may
@@ -282,16 +316,24 @@ pub(super) fn tell_path(transaction: &mut Transaction<'_>, path: &str) {
     }
 }
 
+/// Whether all who may get this route's requests speak HTTP/2. A service that speaks HTTP/1 may read
+/// a body by its bytes, whatever its content type says.
+fn speaks_grpc(snapshot: &Snapshot, route: &Route) -> bool {
+    let RouteAction::Service(at) = route.action else { return false };
+    let versions = &snapshot.services[at].versions;
+    versions.iter().all(|version| version.upstream.document.protocol == UpstreamProtocol::Http2)
+}
+
 /// gRPC: its bodies have no end one could wait for. What says so and is anything else is held:
 /// gRPC is HTTP/2's, and has one content type. WebSocket needs nothing here, since what it sends
 /// comes after the request; a body before that is one like any other.
-fn is_stream(parts: &Parts) -> bool {
+fn is_grpc(parts: &Parts) -> bool {
     let mut kinds = parts.headers.get_all(CONTENT_TYPE).iter().map(|kind| kind.as_bytes());
-    let is_grpc = |kind: &[u8]| {
+    let says_so = |kind: &[u8]| {
         let rest = kind.strip_prefix(b"application/grpc");
         rest.is_some_and(|rest| matches!(rest, [] | [b'+' | b';', ..]))
     };
-    parts.version == Version::HTTP_2 && kinds.next().is_some_and(is_grpc) && kinds.next().is_none()
+    parts.version == Version::HTTP_2 && kinds.next().is_some_and(says_so) && kinds.next().is_none()
 }
 
 /// How much of a body is held, and by which limit; of several content types the last one counts,
