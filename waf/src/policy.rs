@@ -325,7 +325,9 @@ fn compile_exclude(exclude: &Exclude, rules: &Ruleset) -> Result<Excluded, Polic
                     (*collection, Pick::Named(name.to_ascii_lowercase().into_bytes().into()))
                 }
                 ExcludeTarget::Matching(collection, text) => {
-                    (*collection, Pick::Matching(Arc::new(pattern(text, true)?)))
+                    let found = Pick::matching(Arc::new(pattern(text, true)?));
+                    let told = |what| PolicyError::Pattern(text.clone(), what);
+                    (*collection, found.map_err(told)?)
                 }
             };
             let all: &[Collection] = match collection {

@@ -6,7 +6,8 @@ use std::{collections::BTreeMap, path::Path};
 
 use support::{Request, load, policy};
 use tidegate_waf::{
-    Cause, Connection, Interner, Memory, PolicyOptions, Ruleset, Scores, Transaction, Verdict,
+    Cause, Connection, Interner, Limits, Memory, Mode, PolicyOptions, Ruleset, Scores, Transaction,
+    Verdict,
 };
 
 fn ids(rules: &str, request: &Request<'_>) -> Vec<u64> {
@@ -230,7 +231,9 @@ fn every_fault_of_a_file_is_told_with_its_line() {
                  SecRule ARGS \"@rx (\" \"id:3\"\nSecRule ARGS \"@rx a\" \"phase:1\"\nSecAction \"id:4,chain\"\n\
                  SecAction \"id:5\"\nSecAction \"id:5\"\nSecNonsense On\nSecRule ARGS \"@pmFromFile none.data\" \"id:7\"\n\
                  SecRule ARGS \"@rx a\" \"id:8,msg:'%{NO.such}'\"\nSecRule ARGS:/(/ \"@rx a\" \"id:9\"\n\
-                 SecRule !ARGS:a \"@rx a\" \"id:10\"\nSecAction \"id:11,chain\"";
+                 SecRule !ARGS:a \"@rx a\" \"id:10\"\n\
+                 SecRule ARGS|!REMOTE_USER|FULL_REQUEST \"@rx a\" \"id:12\"\n\
+                 SecRule ARGS:/a(?!b)/|!ARGS:/(a)\\1/ \"@rx a\" \"id:13\"\nSecAction \"id:11,chain\"";
     let faults = load(rules).unwrap_err();
     let shown: Vec<_> = faults.0.iter().map(ToString::to_string).collect();
     let expected = [
@@ -245,7 +248,10 @@ fn every_fault_of_a_file_is_told_with_its_line() {
         "rules.conf:10: unknown macro `%{NO.such}`",
         "rules.conf:11: the selector's pattern cannot be compiled: ",
         "rules.conf:12: a rule that looks at nothing",
-        "rules.conf:13: `chain` without a rule behind it",
+        "rules.conf:13: `FULL_REQUEST` never has a value here",
+        "rules.conf:14: the selector's pattern cannot be compiled: look-around and back references",
+        "rules.conf:14: the selector's pattern cannot be compiled: look-around and back references",
+        "rules.conf:15: `chain` without a rule behind it",
     ];
     for (shown, wanted) in shown.iter().zip(expected) {
         assert!(shown.starts_with(wanted), "expected {wanted}, found {shown}");
@@ -265,6 +271,25 @@ fn faults_are_told_file_by_file_as_they_were_read() {
     let faults = Ruleset::load(&files, &roots, &Interner::default()).unwrap_err();
     let places: Vec<_> = faults.0.iter().map(|fault| fault.at.to_string()).collect();
     assert_eq!(places, ["z.conf:1", "z.conf:3", "a.conf:1", "a.conf:2", "b.conf:1"]);
+}
+
+/// Before, such rules loaded and never matched.
+#[test]
+fn the_time_of_day_and_what_was_cut_can_be_asked_for() {
+    let rules = "SecRule TIME \"@streq 12:34:56\" \"id:1,phase:1,pass,msg:'%{TIME_YEAR} %{TIME_MON} %{TIME_DAY} %{TIME_WDAY}'\"\n\
+                 SecRule TIME_HOUR \"@gt 11\" \"id:2,phase:1,pass\"\n\
+                 SecRule INBOUND_DATA_ERROR \"@eq 1\" \"id:3,phase:2,pass\"";
+    let limits = Limits { body: 10, ..Limits::default() };
+    let policy = policy(rules, PolicyOptions { limits, mode: Mode::Detect, ..Default::default() });
+    // A Friday.
+    let connection = Connection { time: 1_795_178_096, ..Connection::default() };
+    let mut transaction = Transaction::new(&policy, &connection);
+    transaction.request_line(b"POST", b"/", b"HTTP/1.1");
+    transaction.request_headers();
+    transaction.request_body(b"more than ten");
+    let found: Vec<_> = transaction.matches().iter().map(|found| found.id).collect();
+    assert_eq!(found, [1, 2, 3]);
+    assert_eq!(transaction.matches()[0].message, b"2026 10 20 5");
 }
 
 #[test]

@@ -54,6 +54,38 @@ fn detect_tells_what_block_would_do() {
     assert_eq!(*transaction.would_be(), Verdict::Deny { status: 403, cause: Cause::Rule(99) });
 }
 
+/// Before, a request that `block` would have passed was told as one it would have refused.
+#[test]
+fn detect_knows_what_a_rule_would_have_allowed() {
+    for (allow, later, would_pass) in [
+        ("allow", 2, true),
+        ("allow", 3, true),
+        ("allow:request", 2, true),
+        ("allow:request", 3, false),
+        ("allow:phase", 1, true),
+        ("allow:phase", 2, false),
+        ("pass", 2, false),
+    ] {
+        let rules = format!(
+            "SecRule REMOTE_ADDR \"@ipMatch 127.0.0.1\" \"id:1,phase:1,{allow}\"\n\
+             SecRule ARGS \"@contains bad\" \"id:2,phase:{later},deny\""
+        );
+        for (mode, expected) in [(Mode::Detect, vec![1, 2]), (Mode::Block, vec![1])] {
+            let policy = policy(&rules, PolicyOptions { mode, ..PolicyOptions::default() });
+            let mut transaction = Transaction::new(&policy, &Connection::default());
+            transaction.request_line(b"GET", b"/?a=bad", b"HTTP/1.1");
+            transaction.request_headers();
+            transaction.request_body(b"");
+            transaction.response_line(b"HTTP/1.1", 200);
+            transaction.response_headers();
+            let passes = transaction.verdict().is_pass() && transaction.would_be().is_pass();
+            assert_eq!(passes, would_pass, "{allow}, {mode:?}");
+            let found: Vec<_> = transaction.matches().iter().map(|found| found.id).collect();
+            assert!(found.starts_with(&expected), "{allow}, {mode:?}: {found:?}");
+        }
+    }
+}
+
 #[test]
 fn exclusions_are_by_id_tag_target_pattern_and_path() {
     let ids =

@@ -259,6 +259,10 @@ impl Builder<'_> {
         }
         let (mut watches, mut exclusions) = (Vec::new(), Vec::new());
         for target in &draft.targets {
+            if !target.exclude && !target.collection.is_told() {
+                let name = target.collection.name();
+                self.fault(&draft.at, format!("`{name}` never has a value here"));
+            }
             let result = if target.exclude {
                 Exclusion::new(target, self.interner).map(|exclusion| exclusions.push(exclusion))
             } else {

@@ -13,11 +13,13 @@ pub(crate) struct Names {
     slots: HashMap<Vec<u8>, u32>,
     /// As first written.
     shown: Vec<Vec<u8>>,
+    /// Whether something asks for the time of day.
+    clock: bool,
 }
 
 impl Names {
     pub(crate) fn new() -> Self {
-        let mut names = Self { slots: HashMap::new(), shown: Vec::new() };
+        let mut names = Self { slots: HashMap::new(), shown: Vec::new(), clock: false };
         for digit in 0..CAPTURE_SLOTS {
             names.add(digit.to_string().as_bytes());
         }
@@ -43,6 +45,15 @@ impl Names {
 
     pub(crate) fn shown(&self, slot: u32) -> &[u8] {
         self.shown.get(slot as usize).map_or(b"", Vec::as_slice)
+    }
+
+    /// A rule looks at this collection, or a macro does.
+    pub(crate) fn ask(&mut self, collection: Collection) {
+        self.clock |= collection.is_clock();
+    }
+
+    pub(crate) const fn ask_clock(&self) -> bool {
+        self.clock
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -76,10 +87,11 @@ impl Macro {
                 Part::Text(text) => Piece::Text(text.as_slice().into()),
                 Part::Tx(name) => Piece::Tx(names.add(name)),
                 Part::Rule(field) => Piece::Rule(field.as_slice().into()),
-                Part::Value(collection, key) => Piece::Value(
-                    *collection,
-                    key.as_ref().map(|key| key.to_ascii_lowercase().into()),
-                ),
+                Part::Value(collection, key) => {
+                    names.ask(*collection);
+                    let key = key.as_ref().map(|key| key.to_ascii_lowercase().into());
+                    Piece::Value(*collection, key)
+                }
             })
             .collect();
         Self { pieces }

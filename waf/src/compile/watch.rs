@@ -42,6 +42,7 @@ impl Watch {
         names: &mut Names,
         interner: &Interner,
     ) -> Result<Self, String> {
+        names.ask(target.collection);
         let pick = match &target.selector {
             Selector::Named(name) if target.collection == Collection::Tx => {
                 Pick::Slot(names.add(name))
@@ -57,8 +58,17 @@ impl Pick {
         Ok(match selector {
             Selector::All => Self::All,
             Selector::Named(name) => Self::Named(name.as_slice().into()),
-            Selector::Matching(pattern) => Self::Matching(interner.pattern(pattern, true)?),
+            Selector::Matching(pattern) => Self::matching(interner.pattern(pattern, true)?)?,
         })
+    }
+
+    /// A pattern of names. Nobody asks what the work of it was, or whether it gave up: it has to be
+    /// one that takes its time by the length of a name alone.
+    pub(crate) fn matching(pattern: Arc<Pattern>) -> Result<Self, String> {
+        if pattern.backtracks() {
+            return Err("look-around and back references are not for names".to_owned());
+        }
+        Ok(Self::Matching(pattern))
     }
 
     /// Whether a member of this name is meant.

@@ -114,6 +114,11 @@ impl Pattern {
         &self.need
     }
 
+    /// Whether it needs the engine that may give up.
+    pub(crate) const fn backtracks(&self) -> bool {
+        matches!(self.engine, Engine::Backtracking(_))
+    }
+
     /// Whether the pattern is found in `text`. Work beyond reading the text once is added.
     pub(crate) fn find(&self, text: &[u8], work: &mut u64) -> Found {
         match &self.engine {

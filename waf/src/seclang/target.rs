@@ -159,6 +159,37 @@ impl Collection {
             )
     }
 
+    /// Whether anything ever gives it a value. What nothing does is known so that exclusions may
+    /// name it; a rule that looked at it would match nothing, or everything, without a word.
+    pub(crate) const fn is_told(self) -> bool {
+        !matches!(
+            self,
+            Self::FilesTmpnames
+                | Self::FilesTmpContent
+                | Self::FullRequest
+                | Self::FullRequestLength
+                | Self::ModsecBuild
+                | Self::RemoteUser
+                | Self::SessionId
+                | Self::UserId
+        )
+    }
+
+    /// Whether it is about the time of day, which few rules ask for.
+    pub(crate) const fn is_clock(self) -> bool {
+        matches!(
+            self,
+            Self::Time
+                | Self::TimeDay
+                | Self::TimeHour
+                | Self::TimeMin
+                | Self::TimeMon
+                | Self::TimeSec
+                | Self::TimeWday
+                | Self::TimeYear
+        )
+    }
+
     /// Whether rules may change it: its values are then never cached.
     pub(crate) const fn is_volatile(self) -> bool {
         matches!(

@@ -77,6 +77,9 @@ fn macro_part(name: &[u8]) -> Result<Part, String> {
         _ => {}
     }
     match Collection::parse(&upper) {
+        Some(collection) if !collection.is_told() => {
+            Err(format!("`%{{{}}}` never has a value here", String::from_utf8_lossy(name)))
+        }
         Some(collection) => Ok(Part::Value(collection, key.map(<[u8]>::to_vec))),
         None => Err(format!("unknown macro `%{{{}}}`", String::from_utf8_lossy(name))),
     }
@@ -106,5 +109,6 @@ mod tests {
     #[test]
     fn an_unknown_macro_is_an_error() {
         assert!(Template::parse(b"%{NO_SUCH.x}").is_err());
+        assert!(Template::parse(b"%{remote_user}").is_err());
     }
 }

@@ -1,6 +1,7 @@
 //! One request through the five phases.
 
 mod changes;
+mod clock;
 mod evaluate;
 mod filter;
 mod request;
@@ -87,9 +88,9 @@ pub struct Transaction<'p> {
     processor: Option<Bodies>,
     content_type: Vec<u8>,
     /// How many there are.
+    content_types: usize,
     /// How many cookies the head has.
     cookies: usize,
-    content_types: usize,
     /// Whether `Content-Encoding` says that the body is not the content.
     encoded: bool,
     force_body: bool,
@@ -97,6 +98,8 @@ pub struct Transaction<'p> {
     argument_bytes: usize,
     country: Option<[u8; 2]>,
     allowed: Option<Allow>,
+    /// In detect mode: what a rule would have allowed, and in which phase.
+    would_allow: Option<(Allow, usize)>,
     highest_severity: Option<u8>,
     sanitise: Vec<Sanitise>,
     work: u64,
@@ -140,6 +143,7 @@ impl<'p> Transaction<'p> {
             argument_bytes: 0,
             country: connection.country,
             allowed: None,
+            would_allow: None,
             highest_severity: None,
             sanitise: Vec::new(),
             work: 0,
@@ -169,6 +173,9 @@ impl<'p> Transaction<'p> {
         self.set(Collection::UniqueId, connection.unique_id);
         self.set(Collection::TimeEpoch, connection.time.to_string().as_bytes());
         self.set(Collection::Duration, b"0");
+        if self.policy.rules.names.ask_clock() {
+            self.clock(connection.time);
+        }
         let policy = self.policy;
         self.set(Collection::Webappid, &policy.rules.web_app_id);
     }

@@ -34,6 +34,7 @@ impl Transaction<'_> {
         let is_cut = body.len() > most;
         let looked_at = if is_cut {
             self.beyond(limit);
+            self.set(Collection::InboundDataError, b"1");
             &body[..most]
         } else {
             body

@@ -54,6 +54,7 @@ impl Transaction<'_> {
             let most = self.policy.options.limits.response_body;
             if body.len() > most {
                 self.beyond(Limit::ResponseBody);
+                self.set(Collection::OutboundDataError, b"1");
             }
             self.set(Collection::ResponseBody, &body[..body.len().min(most)]);
             self.set(Collection::ResponseContentLength, body.len().to_string().as_bytes());

@@ -134,6 +134,9 @@ impl Transaction<'_> {
             Disposition::Allow(allow) => {
                 if self.blocks() {
                     self.allowed = Some(*allow);
+                } else if self.would.is_pass() {
+                    // The rules go on, to be told of; that they would have stopped it is not true.
+                    self.would_allow = Some((*allow, phase));
                 }
                 return None;
             }
@@ -141,10 +144,23 @@ impl Transaction<'_> {
         if self.blocks() {
             return Some(verdict);
         }
-        if phase != LOGGING && self.would.is_pass() {
-            self.would = verdict;
+        if phase != LOGGING {
+            self.would_be_stopped(verdict, phase);
         }
         None
+    }
+
+    /// In detect mode: what block mode would have come to, unless a rule would have allowed the
+    /// request before.
+    fn would_be_stopped(&mut self, verdict: Verdict, phase: usize) {
+        let allowed = self.would_allow.is_some_and(|(allow, since)| match allow {
+            Allow::All => true,
+            Allow::Request => phase == since || phase < 2,
+            Allow::Phase => phase == since,
+        });
+        if self.would.is_pass() && !allowed {
+            self.would = verdict;
+        }
     }
 
     /// Whether verdicts are carried out.
