@@ -171,7 +171,8 @@ fn each_limit_passes_by_its_own_switch_and_by_no_other() {
     let upload = part(0) + file + &"y".repeat(9_000) + "\r\n--B--\r\n";
     let names = format!("{{\"{}\":[\"bad\"{}]}}", "k".repeat(900), ",1".repeat(18));
     let attributes = format!("<a b='bad'>{}</a>", "<c d='bad'/>".repeat(30));
-    let cases: [(&[(&str, &str)], String, Limit); 10] = [
+    type Headers<'h> = &'h [(&'h str, &'h str)];
+    let cases: [(Headers<'_>, String, Limit); 10] = [
         (&json, format!("[\"bad\",\"{}\"]", "x".repeat(5_000)), Limit::Body),
         (&xml, format!("<a>bad{}</a>", "x".repeat(5_000)), Limit::Body),
         (&parts, upload, Limit::BodyWithFiles),
