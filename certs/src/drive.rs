@@ -111,6 +111,10 @@ async fn renew_intermediate(inner: &Inner) {
 /// Issues leaves of the internal CA that are missing or due.
 fn renew_internal(inner: &Inner) {
     let now = inner.clock.now();
+    if let Err(error) = inner.identity.renew(&inner.internal.load(), now) {
+        inner.metrics.trouble(Trouble::Internal);
+        tracing::error!(%error, "no certificate to show to upstreams");
+    }
     let mut fresh = Vec::new();
     let wanted: Vec<String> = inner.state.lock().wanted_from(Origin::Internal).cloned().collect();
     for name in wanted {

@@ -75,10 +75,11 @@ use acme::Orders;
 use arc_swap::ArcSwap;
 use challenges::Challenges;
 use event::Events;
-use internal::InternalCa;
+use internal::{Identity, InternalCa};
 use metrics::Metrics;
 use on_demand::Flight;
 use parking_lot::Mutex;
+use rustls::client::ResolvesClientCert;
 use state::State;
 use std::{fmt, sync::Arc};
 use table::Managed;
@@ -134,6 +135,7 @@ struct Inner {
     metrics: Arc<Metrics>,
     events: Arc<Events>,
     internal: ArcSwap<InternalCa>,
+    identity: Arc<Identity>,
     managed: Arc<Managed>,
     challenges: Arc<Challenges>,
     tickets: Arc<Ring>,
@@ -248,6 +250,12 @@ impl Certs {
     /// another; it is served until that is there.
     pub async fn revoke(&self, name: &str, reason: RevocationReason) -> Result<(), CertsError> {
         verbs::revoke(&self.inner, name, reason).await
+    }
+
+    /// What is shown to upstreams that ask for a certificate, where they are to get one of the
+    /// internal CA: it names this node (`tidegate://NODE`), and is another every few days.
+    pub fn identity(&self) -> Arc<dyn ResolvesClientCert> {
+        Arc::clone(&self.inner.identity) as _
     }
 
     /// The internal CA's root certificate in PEM, for trust stores.

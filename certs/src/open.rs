@@ -9,7 +9,7 @@ use crate::{
     error::CertsError,
     event::{EventKind, Events},
     held::Held,
-    internal::{InternalCa, obtain},
+    internal::{Identity, InternalCa, obtain},
     metrics::{Metrics, Trouble},
     on_demand::{MAX_FLIGHTS, StoredWish, Wish},
     state::{Attempt, Issuance, State},
@@ -34,6 +34,8 @@ pub(crate) async fn open(options: Options) -> Result<Inner, CertsError> {
         Loader { store: &store, metrics: &metrics, events: &events, now, notices: Vec::new() };
     let internal = obtain(&store, now, &mut loader.notices).await?;
     loader.notices.iter().for_each(|notice| tracing::warn!("{notice}"));
+    let identity = Identity::new(&node);
+    identity.renew(&internal, now)?;
     let managed = Arc::new(Managed::default());
     let mut state = State::default();
     loader.certificates(&internal, &managed, &mut state).await?;
@@ -86,6 +88,7 @@ pub(crate) async fn open(options: Options) -> Result<Inner, CertsError> {
         metrics,
         events,
         internal: ArcSwap::from_pointee(internal),
+        identity,
         managed,
         challenges,
         tickets,

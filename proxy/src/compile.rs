@@ -11,6 +11,7 @@ use crate::{
     waf::{self, Geo, Waf},
 };
 use http::{HeaderName, HeaderValue, StatusCode};
+use rustls::client::ResolvesClientCert;
 use std::{collections::BTreeMap, sync::Arc};
 use tidegate_certs::ListenerTls;
 use tidegate_config::{Action, Config, Name};
@@ -26,6 +27,8 @@ pub(crate) struct Context<'a> {
     /// Whether there is a WAF audit log.
     pub(crate) audits: bool,
     pub(crate) tls: &'a BTreeMap<Name, Arc<ListenerTls>>,
+    /// What upstreams may be shown.
+    pub(crate) identity: &'a Arc<dyn ResolvesClientCert>,
 }
 
 /// Compiles everything, or says in fragments what is wrong.
@@ -135,7 +138,14 @@ fn upstreams(
             Some(old) => Arc::clone(&old.shared),
             None => Arc::new(Shared::new(context.workers)),
         };
-        match Upstream::new(name.clone(), document.clone(), files, endpoints, shared) {
+        match Upstream::new(
+            name.clone(),
+            document.clone(),
+            files,
+            endpoints,
+            shared,
+            context.identity,
+        ) {
             Ok(upstream) => drop(compiled.insert(name.clone(), Arc::new(upstream))),
             Err(error) => faults.push(format!("upstream `{name}`: {error}")),
         }

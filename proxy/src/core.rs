@@ -147,6 +147,7 @@ impl Core {
             interner: &self.interner,
             audits: self.observer.audit.is_some(),
             tls: &prepared.listeners,
+            identity: &self.certs.identity(),
         };
         let snapshot = compile(config, state, &context).map_err(ApplyError)?;
         let bound = self.bind(&mut control, &snapshot.config).map_err(ApplyError)?;

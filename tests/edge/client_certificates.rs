@@ -12,6 +12,7 @@ use crate::support::{
     upstream,
 };
 use rcgen::SanType;
+use rustls::pki_types::{CertificateDer, pem::PemObject};
 use std::{net::SocketAddr, time::Duration};
 use tokio::process::Command;
 
@@ -369,6 +370,30 @@ async fn an_upstream_is_shown_the_certificate_it_asks_for() {
     let refused = edge.api().reload().await;
     assert!(refused.text().contains("client.crt"), "{}", refused.text());
     assert_eq!(get().await, 200, "what was in force still is");
+}
+
+#[tokio::test]
+async fn an_upstream_is_shown_a_certificate_of_the_internal_authority() {
+    let (ca, dir) = (Ca::new(), Dir::new());
+    let root = ca.root_file(&dir);
+    let plain = listener("http") + "[routes.a]\nrespond = { status = 200 }\n";
+    let edge = Edge::start_in(dir, &plain).await;
+    let ours = edge.api().get("/v1/certificates/root").await.text();
+    let ours = CertificateDer::from_pem_slice(ours.as_bytes()).unwrap();
+    let tls = ca.issue(&["up.test"]).server_trusting(&ours, &["http/1.1"]);
+    let origin = Origin::start_tls("v1", tls).await;
+    let with = |identity: &str| {
+        listener("http")
+            + &upstream("app", &[origin.address])
+            + &format!("tls = {{ server_name = \"up.test\", ca = {root:?}{identity} }}\n")
+            + "[services.app.versions.v]\nupstream = \"app\"\nweight = 1\n"
+            + &route("app")
+    };
+    let get = async || crate::support::get(edge.address("http").await, "/").await.status;
+    edge.reload(&with("")).await;
+    assert_eq!(get().await, 502, "none");
+    edge.reload(&with(", identity = \"internal\"")).await;
+    assert_eq!(get().await, 200);
 }
 
 #[tokio::test]

@@ -160,8 +160,17 @@ impl Leaf {
 
     /// As [`Self::server`], for clients with a certificate of `clients` only.
     pub fn server_for(&self, clients: &Ca, alpn: &[&str]) -> Arc<ServerConfig> {
+        self.server_trusting(&clients.root, alpn)
+    }
+
+    /// As [`Self::server_for`], whoever `root` is.
+    pub fn server_trusting(
+        &self,
+        root: &CertificateDer<'static>,
+        alpn: &[&str],
+    ) -> Arc<ServerConfig> {
         let mut roots = RootCertStore::empty();
-        roots.add(clients.root.clone()).unwrap();
+        roots.add(root.clone()).unwrap();
         let verifier =
             WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider()).build();
         let key = PrivateKeyDer::from_pem_slice(self.key_pem.as_bytes()).unwrap();

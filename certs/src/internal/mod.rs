@@ -4,8 +4,10 @@
 //! signs leaves of a week. The root's key is in memory only while an intermediate is made.
 
 mod authority;
+mod identity;
 mod obtain;
 
+pub(crate) use identity::Identity;
 pub(crate) use obtain::obtain;
 
 use crate::{
@@ -13,10 +15,14 @@ use crate::{
     stored::StoredCertificate,
 };
 use authority::Authority;
+use identity::Shown;
 use rcgen::{
-    CertificateParams, DistinguishedName, ExtendedKeyUsagePurpose, Issuer, KeyPair, KeyUsagePurpose,
+    CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, Issuer, KeyPair,
+    KeyUsagePurpose, SanType,
 };
-use std::time::Duration;
+use rustls::{crypto::aws_lc_rs::sign::any_supported_type, sign::CertifiedKey};
+use rustls_pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer, pem::PemObject};
+use std::{sync::Arc, time::Duration};
 use time::OffsetDateTime;
 
 const DAY: Duration = Duration::from_secs(24 * 3600);
@@ -92,6 +98,34 @@ impl InternalCa {
             .map_err(|cause| internal(name, &format!("the leaf {cause}")))?;
         let stored = StoredCertificate { authority: self.serial.clone(), chain, key, issued: None };
         Ok(Leaf { held: Held::new(certificate), stored })
+    }
+}
+
+impl InternalCa {
+    /// What the node `name` shows to upstreams: its name is the subject's, and a URI.
+    fn issue_client(&self, name: &str, now: OffsetDateTime) -> Result<Shown, CertsError> {
+        let (since, until) = (now - BACKDATE, after(now, LEAF_LIFETIME).min(self.not_after));
+        let make = || -> Result<_, rcgen::Error> {
+            let key = KeyPair::generate()?;
+            let mut params = CertificateParams::default();
+            params.distinguished_name = DistinguishedName::new();
+            params.distinguished_name.push(DnType::CommonName, name);
+            params.subject_alt_names.push(SanType::URI(format!("tidegate://{name}").try_into()?));
+            params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+            params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
+            params.use_authority_key_identifier_extension = true;
+            (params.not_before, params.not_after) = (since, until);
+            Ok((params.signed_by(&key, &self.issuer)?, key))
+        };
+        let (leaf, key) = make().map_err(|error| internal(name, &error))?;
+        let failed = |error: &dyn std::fmt::Display| internal(name, error);
+        let above = CertificateDer::pem_slice_iter(self.chain.as_bytes());
+        let chain: Result<Vec<_>, _> =
+            std::iter::once(Ok(leaf.der().clone())).chain(above).collect();
+        let key = PrivateKeyDer::from(PrivatePkcs8KeyDer::from(key.serialize_der()));
+        let key = any_supported_type(&key).map_err(|error| failed(&error))?;
+        let key = CertifiedKey::new(chain.map_err(|error| failed(&error))?, key);
+        Ok(Shown { key: Arc::new(key), since, until })
     }
 }
 

@@ -50,7 +50,8 @@ pub use server::Server;
 pub use service::{Service, Sticky, Version};
 pub use tls::{CertificateFiles, Tls, TlsHost, TlsIssuer, TlsPolicy, TlsVersion};
 pub use upstream::{
-    Balance, Pool, Retries, Upstream, UpstreamProtocol, UpstreamTimeouts, UpstreamTls,
+    Balance, Pool, Retries, Upstream, UpstreamIdentity, UpstreamProtocol, UpstreamTimeouts,
+    UpstreamTls,
 };
 pub use waf::{
     Country, RuleIds, Waf, WafClients, WafCrawler, WafCrawlers, WafExclusion, WafMode, WafOnLimit,

@@ -61,11 +61,28 @@ table! {
         certificate: Option<PathBuf>,
         /// PEM file of its private key, readable by this user only (mode 0600).
         key: Option<PathBuf>,
+        /// `internal`: endpoints that ask for a certificate are shown one of the internal CA, for
+        /// this node (the URI `tidegate://NODE`), renewed by itself. They trust the root that
+        /// `tidegate certs trust` prints. In the place of `certificate` and `key`.
+        identity: Option<UpstreamIdentity>,
     }
     check = certificate_with_key;
 }
 
+words! {
+    /// Who says to upstreams who this node is.
+    pub enum UpstreamIdentity: "identity" {
+        /// The internal CA.
+        Internal = "internal",
+    }
+}
+
 fn certificate_with_key(tls: &UpstreamTls, reader: &mut Reader<'_, '_, '_>) {
+    if tls.identity.is_some() && tls.certificate.is_some() {
+        reader
+            .fault_at(Some("identity"), "there is a `certificate` already")
+            .help("remove one of the two: one certificate is shown");
+    }
     let lacking = match (&tls.certificate, &tls.key) {
         (Some(_), None) => "key",
         (None, Some(_)) => "certificate",

@@ -14,6 +14,7 @@ pub(crate) use tls::{TlsFiles, UpstreamTlsError};
 
 use crate::{body::Replayable, cells::PerWorker};
 use arc_swap::ArcSwap;
+use rustls::client::ResolvesClientCert;
 use std::{
     net::SocketAddr,
     sync::{
@@ -74,9 +75,10 @@ impl Upstream {
         files: TlsFiles,
         endpoints: Vec<Arc<Endpoint>>,
         shared: Arc<Shared>,
+        identity: &Arc<dyn ResolvesClientCert>,
     ) -> Result<Self, UpstreamTlsError> {
         let tls = document.tls.as_ref();
-        let tls = tls.map(|tls| tls::client_config(tls, &files, document.protocol));
+        let tls = tls.map(|tls| tls::client_config(tls, &files, document.protocol, identity));
         let usable = ArcSwap::from_pointee(balance::usable(&endpoints));
         Ok(Self { name, document, endpoints, tls: tls.transpose()?, files, shared, usable })
     }

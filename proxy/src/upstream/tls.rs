@@ -1,9 +1,9 @@
 //! TLS towards upstreams. The certificate is always verified.
 
-use rustls::{ClientConfig, RootCertStore};
+use rustls::{ClientConfig, RootCertStore, client::ResolvesClientCert};
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject};
 use std::{fmt, path::PathBuf, sync::Arc};
-use tidegate_config::{Upstream, UpstreamProtocol, UpstreamTls};
+use tidegate_config::{Upstream, UpstreamIdentity, UpstreamProtocol, UpstreamTls};
 
 /// Why TLS to an upstream cannot be set up.
 #[derive(Debug, thiserror::Error)]
@@ -61,11 +61,12 @@ impl TlsFiles {
     }
 }
 
-/// `files` is what [`TlsFiles::read`] found.
+/// `files` is what [`TlsFiles::read`] found, `identity` what the internal CA says of this node.
 pub(super) fn client_config(
     tls: &UpstreamTls,
     files: &TlsFiles,
     protocol: UpstreamProtocol,
+    identity: &Arc<dyn ResolvesClientCert>,
 ) -> Result<Arc<ClientConfig>, UpstreamTlsError> {
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let builder = ClientConfig::builder_with_provider(provider)
@@ -86,6 +87,9 @@ pub(super) fn client_config(
             let key = PrivateKeyDer::from_pem_slice(key)
                 .map_err(|_| failed(&"its key is no PEM block `PRIVATE KEY`"))?;
             builder.with_client_auth_cert(chain, key).map_err(|error| failed(&error))?
+        }
+        _ if tls.identity == Some(UpstreamIdentity::Internal) => {
+            builder.with_client_cert_resolver(Arc::clone(identity))
         }
         _ => builder.with_no_client_auth(),
     };
