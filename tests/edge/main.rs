@@ -25,6 +25,7 @@ mod ending;
 mod forwarding;
 mod http2_attacks;
 mod limits;
+mod many_names;
 mod nothing_drops;
 mod observing;
 mod ocsp;
