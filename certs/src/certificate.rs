@@ -27,6 +27,8 @@ pub(crate) struct Certificate {
     pub(crate) not_after: OffsetDateTime,
     /// What its OCSP responder is asked, if it names one.
     pub(crate) question: Option<Question>,
+    /// Clients that know what it says refuse it without an OCSP answer (RFC 7633).
+    pub(crate) must_staple: bool,
     /// How the authority calls it in renewal information (RFC 9773 section 4.1): key identifier
     /// of its issuer and serial number. None without an authority key identifier.
     pub(crate) renewal_id: Option<String>,
@@ -84,10 +86,21 @@ impl Certificate {
         let not_after = parsed.validity().not_after.to_datetime();
         let question = Question::about(&chain);
         let renewal_id = renewal_id(&parsed);
+        let must_staple = must_staple(&parsed);
         let key = CertifiedKey::new(chain, signing_key(key)?);
         key.keys_match().map_err(|_| BadCertificate::Mismatch)?;
         let key = Arc::new(key);
-        Ok(Self { key, names, issuer, serial, not_before, not_after, question, renewal_id })
+        Ok(Self {
+            key,
+            names,
+            issuer,
+            serial,
+            not_before,
+            not_after,
+            question,
+            must_staple,
+            renewal_id,
+        })
     }
 
     /// When renewal begins: when `percent` of the lifetime is left, or up to a tenth of that
@@ -108,6 +121,15 @@ impl Certificate {
     pub(crate) fn lifetime(&self) -> Duration {
         Duration::try_from(self.not_after - self.not_before).unwrap_or_default()
     }
+}
+
+/// The TLS feature `status_request` (RFC 7633 section 4).
+fn must_staple(certificate: &X509Certificate<'_>) -> bool {
+    const FEATURE: &str = "1.3.6.1.5.5.7.1.24";
+    const STATUS_REQUEST: [u8; 3] = [2, 1, 5];
+    let mut extensions = certificate.iter_extensions();
+    let found = extensions.find(|extension| extension.oid.to_id_string() == FEATURE);
+    found.is_some_and(|found| found.value.windows(3).any(|value| value == STATUS_REQUEST))
 }
 
 fn renewal_id(certificate: &X509Certificate<'_>) -> Option<String> {
@@ -162,6 +184,23 @@ pub(crate) mod tests {
         params.not_after = not_before + time::Duration::days(days);
         let key = KeyPair::generate().unwrap();
         (params.self_signed(&key).unwrap().pem(), key.serialize_pem())
+    }
+
+    #[test]
+    fn a_certificate_that_has_to_be_stapled_is_known() {
+        let key = KeyPair::generate().unwrap();
+        for must in [false, true] {
+            let mut params = CertificateParams::new(vec!["a.example.com".to_owned()]).unwrap();
+            if must {
+                let oid = &[1, 3, 6, 1, 5, 5, 7, 1, 24];
+                let content = vec![0x30, 3, 2, 1, 5];
+                let feature = rcgen::CustomExtension::from_oid_content(oid, content);
+                params.custom_extensions.push(feature);
+            }
+            let chain = params.self_signed(&key).unwrap().pem();
+            let read = Certificate::from_pem(chain.as_bytes(), key.serialize_pem().as_bytes());
+            assert_eq!(read.unwrap().must_staple, must);
+        }
     }
 
     #[test]

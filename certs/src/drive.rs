@@ -298,6 +298,11 @@ pub(crate) fn show(inner: &Inner) {
     let (count, first) = ends.fold((0, None), |(count, first): (i64, Option<i64>), ends| {
         (count + 1, Some(first.map_or(ends, |first| first.min(ends))))
     });
+    let lists = state.client_auth.iter().filter(|(_, auth)| auth.lists_until < u64::MAX);
+    let lists = lists.map(|(name, auth)| {
+        (name.to_string(), i64::try_from(auth.lists_until).unwrap_or(i64::MAX))
+    });
+    inner.metrics.show_lists(lists);
     drop(state);
     inner.metrics.show(held);
     inner.metrics.show_on_demand(count, first);

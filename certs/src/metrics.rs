@@ -18,6 +18,8 @@ pub(crate) struct Metrics {
     stapled: IntCounterVec,
     /// `tidegate_tls_ticket_keys{source}`
     ticket_keys: IntGaugeVec,
+    /// `tidegate_revocation_list_expiry_seconds{client_auth}`
+    lists: IntGaugeVec,
     /// `tidegate_on_demand_total{outcome}`
     on_demand: IntCounterVec,
     /// `tidegate_on_demand_certificates`
@@ -81,6 +83,13 @@ impl Metrics {
                 ),
                 &["outcome"],
             )?,
+            lists: IntGaugeVec::new(
+                Opts::new(
+                    "tidegate_revocation_list_expiry_seconds",
+                    "When the first of the revocation lists ends, in seconds since 1970",
+                ),
+                &["client_auth"],
+            )?,
             ticket_keys: IntGaugeVec::new(
                 Opts::new(
                     "tidegate_tls_ticket_keys",
@@ -111,6 +120,7 @@ impl Metrics {
         registry.register(Box::new(metrics.errors.clone()))?;
         registry.register(Box::new(metrics.stapled.clone()))?;
         registry.register(Box::new(metrics.ticket_keys.clone()))?;
+        registry.register(Box::new(metrics.lists.clone()))?;
         registry.register(Box::new(metrics.on_demand.clone()))?;
         registry.register(Box::new(metrics.demanded.clone()))?;
         registry.register(Box::new(metrics.demanded_expiry.clone()))?;
@@ -137,6 +147,13 @@ impl Metrics {
             self.expiry.with_label_values(&[name.as_str(), source]).set(*ends);
         }
         *shown = held.into_keys().collect();
+    }
+
+    /// Shows exactly these revocation lists: by whom they are asked, and when the first of them
+    /// ends, in unix seconds.
+    pub(crate) fn show_lists(&self, ends: impl Iterator<Item = (String, i64)>) {
+        self.lists.reset();
+        ends.for_each(|(name, end)| self.lists.with_label_values(&[name]).set(end));
     }
 
     /// Secrets of session tickets: those from the store, and this process's own.

@@ -81,6 +81,9 @@ pub enum CertificateState {
 const UNWANTED: &str = "no listener has a use for it: shown to clients that ask for its names, and \
      not renewed";
 
+const UNSTAPLED: &str = "says that it is shown with an OCSP answer, and there is none yet: clients that \
+     insist on it refuse the certificate";
+
 const SHALLOW: &str = "many clients refuse a wildcard right below a top-level name: name the hosts \
      in `names` of `tls`";
 
@@ -188,7 +191,7 @@ fn acme(
         authority: held.and_then(|_| state.issued.get(name).map(|issued| issued.authority.clone())),
         next_renewal: (!given_up).then(|| rfc3339(next)),
         last_error,
-        remark: one_label(name),
+        remark: one_label(name).or(status.remark.clone()),
         ..status
     }
 }
@@ -236,7 +239,8 @@ fn of_held(held: &Held, source: Source) -> CertificateStatus {
         next_renewal: None,
         staple_until: held.standing().until.map(rfc3339),
         last_error: None,
-        remark: None,
+        remark: (certificate.must_staple && held.standing().until.is_none())
+            .then(|| UNSTAPLED.to_owned()),
     }
 }
 

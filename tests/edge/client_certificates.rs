@@ -144,6 +144,13 @@ async fn a_revocation_list_that_is_too_old_refuses_everyone() {
     // A newer one is taken as soon as it is there.
     story.edge.dir.write("staff.crl", &story.clients.crl(&[], 24 * HOUR));
     eventually("the newer list", || async { story.lets_in(&alice).await.then_some(()) }).await;
+    let name = "tidegate_revocation_list_expiry_seconds";
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
+    eventually("its end in the metrics", || async {
+        let shown = story.edge.api().metric_sum(name, &["client_auth=\"staff\""]).await;
+        (shown > now.as_secs_f64()).then_some(())
+    })
+    .await;
 }
 
 #[tokio::test]

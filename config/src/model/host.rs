@@ -93,6 +93,11 @@ pub(crate) fn server_name() -> TextShape<String> {
     })
 }
 
+/// Whether a text is a single name or an IP address.
+pub(crate) fn is_host(text: &str) -> bool {
+    text.parse::<Ipv6Addr>().is_ok() || check_host(text).is_ok()
+}
+
 /// Whether certificates for `host` come from the internal CA whatever the issuer is: IP
 /// addresses and names that no public authority would sign, such as `localhost` and `*.internal`.
 pub fn is_local_name(host: &str) -> bool {

@@ -1,9 +1,12 @@
-use super::{HostPattern, OnDemand, host::server_name};
+use super::{
+    HostPattern, OnDemand,
+    host::{is_host, server_name},
+};
 use crate::{
     Name,
     shape::{Misfit, Reader, TextShape, optional, reference, set, table, text, words},
 };
-use std::{collections::BTreeSet, path::PathBuf};
+use std::{collections::BTreeSet, net::IpAddr, path::PathBuf};
 
 table! {
     /// `tls = {}`: how a listener proves its names.
@@ -17,8 +20,9 @@ table! {
         /// The name whose certificate answers clients without SNI or with an unknown one; without
         /// it those are refused with `unrecognized_name`.
         default: Option<String> as optional(server_name()),
-        /// Further names to hold certificates for, beside the hosts of the listener's routes.
-        names: Vec<String> = [] as set(server_name()),
+        /// Further names to hold certificates for, beside the hosts of the listener's routes:
+        /// exact, or `*.example.com` for one label (proved by `dns-01`).
+        names: Vec<String> = [] as set(certificate_name()),
         /// Certificates for names nobody knew before; without it those are refused.
         on_demand: Option<OnDemand>,
         /// Which clients are served, by TLS version, cipher suites and key exchange: `intermediate`
@@ -51,6 +55,18 @@ table! {
 }
 
 impl Eq for TlsHost {}
+
+/// A name as certificates have it.
+fn certificate_name() -> TextShape<String> {
+    text("a host name such as `shop.example.com` or `*.example.com`", |text| {
+        let rest = text.strip_prefix("*.").unwrap_or(text);
+        let is_wild_address = rest.len() < text.len() && rest.parse::<IpAddr>().is_ok();
+        match rest.contains('*') || is_wild_address || !is_host(rest) {
+            true => Err(Misfit::form()),
+            false => Ok(text.to_owned()),
+        }
+    })
+}
 
 /// A host as SNI names it: no regular expression.
 pub(super) fn tls_host() -> TextShape<HostPattern> {
