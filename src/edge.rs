@@ -7,9 +7,12 @@ use std::{
     sync::Arc,
 };
 use tidegate_config::{Config, Name};
-use tidegate_control::ports::{
-    ApplyError, Edge, EndpointStatus, ExplainQuery, ExplainStep, Explanation, ListenerStatus,
-    ServiceStatus, UpstreamStatus, VersionStatus,
+use tidegate_control::{
+    SourceFile,
+    ports::{
+        ApplyError, Edge, EndpointStatus, ExplainQuery, ExplainStep, Explanation, ListenerStatus,
+        ServiceStatus, UpstreamStatus, VersionStatus,
+    },
 };
 use tidegate_proxy::{Proxy, Question};
 use tidegate_release::{EndpointAdmin, RuntimeState};
@@ -28,6 +31,13 @@ impl Edge for ProxyEdge {
             Ok(Err(error)) => Err(ApplyError(error.0)),
             Err(error) => Err(ApplyError(vec![format!("internal: {error}")])),
         }
+    }
+
+    async fn rules_read(&self, now: bool) -> Vec<SourceFile> {
+        let proxy = self.0.clone();
+        let read = tokio::task::spawn_blocking(move || proxy.rules_read(now)).await;
+        let file = |(path, digest)| SourceFile { path, digest };
+        read.unwrap_or_default().into_iter().map(file).collect()
     }
 
     async fn apply_state(&self, state: Arc<RuntimeState>) {

@@ -61,6 +61,6 @@ pub use fault::{Fault, Faults};
 pub use load::{Loaded, load, load_with, parse, parse_with};
 pub use model::*;
 pub use reference::reference;
-pub use rule_files::{CRS_VARIABLE, data_files};
+pub use rule_files::CRS_VARIABLE;
 pub use schema::schema;
 pub use units::*;

@@ -4,7 +4,6 @@ use crate::{
     Config, Fault, Faults, Source, check,
     document::{self, Env, Files, Node},
     report::Report,
-    rule_files,
     shape::{Cx, read_table},
 };
 use std::path::PathBuf;
@@ -83,7 +82,8 @@ fn read(
     for policy in config.waf.values() {
         // Without rules there is no policy; whoever compiles it says so.
         let rules = policy.rule_files().unwrap_or_default();
-        rules.iter().chain(&rule_files::data_files(&rules)).for_each(|path| files.note(path));
+        // What they include, and the lists they read, whoever compiles them knows.
+        rules.iter().for_each(|path| files.note(path));
     }
     for list in config.address_lists.values() {
         list.directories().for_each(|directory| files.add_directory(directory));

@@ -107,11 +107,3 @@ fn set_of(setup: PathBuf, rules: &Path) -> Result<Vec<PathBuf>, String> {
     files.extend(after);
     Ok(files)
 }
-
-/// What the rules read beside themselves: phrase and address lists in their directories.
-pub fn data_files(files: &[PathBuf]) -> Vec<PathBuf> {
-    let mut directories: Vec<_> = files.iter().filter_map(|file| file.parent()).collect();
-    directories.dedup();
-    let lists = directories.into_iter().filter_map(|dir| glob::expand(&dir.join("*.data")).ok());
-    lists.flatten().collect()
-}

@@ -126,6 +126,7 @@ impl Plane {
             );
         }
         setup.edge.apply(document.config.clone(), Arc::new(state)).await?;
+        let document = document.follow(setup.edge.rules_read(false).await);
 
         let backlog = Backlog::default();
         let revision = match patiently(revisions::record(&*store, &document, &Cause::Start)).await {

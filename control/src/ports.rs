@@ -1,6 +1,7 @@
 //! What the control plane asks of the data path. The root package implements it; control and
 //! proxy never see each other.
 
+use crate::source::SourceFile;
 use serde::Serialize;
 use std::{net::SocketAddr, sync::Arc};
 use tidegate_certs::{
@@ -15,6 +16,10 @@ pub trait Edge: Send + Sync + 'static {
     /// Compiles `config` with `state`, binds new listeners and swaps the snapshot: all or
     /// nothing. When it returns, the next request on any connection follows it.
     async fn apply(&self, config: Arc<Config>, state: Arc<RuntimeState>) -> Result<(), ApplyError>;
+
+    /// What the rules in force were read from beside what the document names: files with a digest
+    /// of what was compiled, or of what is there `now`.
+    async fn rules_read(&self, now: bool) -> Vec<SourceFile>;
 
     /// Swaps runtime state only: rebuilds the services and endpoints that changed and nothing
     /// else. Cannot fail.

@@ -46,6 +46,20 @@ impl Document {
     }
 }
 
+impl Document {
+    /// Takes note of what was read for it later on: what is there counts instead of what was
+    /// found when the document was loaded.
+    pub(crate) fn follow(mut self, read: Vec<SourceFile>) -> Self {
+        for file in read {
+            match self.files.iter_mut().find(|known| known.path == file.path) {
+                Some(known) => known.digest = file.digest,
+                None => self.files.push(file),
+            }
+        }
+        self
+    }
+}
+
 impl From<Loaded> for Document {
     fn from(loaded: Loaded) -> Self {
         let file =

@@ -53,7 +53,7 @@ pub use waf::{
     trials as waf_trials,
 };
 
-use std::{io, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, io, path::PathBuf, sync::Arc, time::Duration};
 use tidegate_config::Config;
 use tidegate_release::RuntimeState;
 
@@ -103,6 +103,17 @@ impl Proxy {
     /// Brings a runtime state into force; only services whose weights differ are rebuilt.
     pub fn apply_state(&self, state: Arc<RuntimeState>) {
         self.0.apply_state(state);
+    }
+
+    /// What was read to compile the WAF rules in force, files that others include among them:
+    /// each path with a digest of what was compiled, or of what is there `now`. Reads files then.
+    pub fn rules_read(&self, now: bool) -> BTreeMap<PathBuf, String> {
+        let snapshot = self.0.snapshot();
+        let reads = snapshot.wafs.values().map(|waf| &waf.reads);
+        match now {
+            true => reads.flat_map(|reads| reads.now()).collect(),
+            false => reads.flat_map(|reads| reads.then()).collect(),
+        }
     }
 
     /// The listeners in force.

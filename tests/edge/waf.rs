@@ -287,6 +287,43 @@ async fn rules_are_followed_and_broken_ones_change_nothing() {
     assert_eq!(get(http, "/?q=assault").await.status, 403);
 }
 
+/// Before, only rule files themselves and lists named `*.data` were.
+#[tokio::test]
+async fn what_rules_include_and_lists_of_any_name_are_followed() {
+    const RULES: &str = "Include extra.inc\nIncludeOptional more-*.rules\n\
+                         SecRule ARGS \"@pmFromFile words.txt\" \"id:1,phase:2,deny\"\n";
+    let rule =
+        |id: u32, word: &str| format!("SecRule ARGS \"@streq {word}\" \"id:{id},phase:2,deny\"\n");
+    let (origin, dir) = (Origin::start("v1").await, Dir::new());
+    dir.write("words.txt", "one\n");
+    dir.write("extra.inc", &rule(2, "two"));
+    let config = guarded(origin.address, &policy(&dir, RULES, ""));
+    let edge = Edge::start_in(dir, &config).await;
+    let http = edge.address("http").await;
+    for (path, text, word) in [
+        ("words.txt", "three\n".to_owned(), "three"),
+        ("extra.inc", rule(2, "four"), "four"),
+        ("more-new.rules", rule(3, "five"), "five"),
+        ("more-new.rules", rule(3, "six"), "six"),
+    ] {
+        let target = format!("/?q={word}");
+        assert_eq!(get(http, &target).await.status, 200, "{path}");
+        edge.dir.write(path, &text);
+        eventually(path, || async { (get(http, &target).await.status == 403).then_some(()) }).await;
+    }
+    for word in ["one", "two", "five"] {
+        assert_eq!(get(http, &format!("/?q={word}")).await.status, 200, "{word}");
+    }
+    // Nothing is compiled again without a reason, and what is gone is noticed.
+    let unchanged = edge.api().reload().await;
+    assert!(unchanged.text().contains("unchanged"), "{}", unchanged.text());
+    std::fs::remove_file(edge.dir.path("more-new.rules")).unwrap();
+    eventually("the rule is gone", || async {
+        (get(http, "/?q=six").await.status == 200).then_some(())
+    })
+    .await;
+}
+
 /// The Core Rule Set beside the project, if this is a checkout that has it.
 fn core_rule_set() -> Option<PathBuf> {
     let shared = std::env::var_os("TIDEGATE_SHARED").map(PathBuf::from);

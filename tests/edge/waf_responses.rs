@@ -137,7 +137,8 @@ async fn limits_pass_where_the_policy_says_so() {
     assert_eq!(client.send(with_headers("POST", "/", &json, "{\"a\":")).await.status, 200);
     // Each by its own switch.
     let lines = "body_limit = \"1KiB\"\narguments = 10\non_limit = { body = \"pass\", arguments = \"pass\" }";
-    let strict = Edge::start_in(dir.clone(), &config(&dir, origin.address, lines)).await;
+    let own = Dir::new();
+    let strict = Edge::start_in(own.clone(), &config(&own, origin.address, lines)).await;
     let mut other = Client::http1(strict.address("http").await);
     let (long, many) = (format!("[\"{}\"]", "x".repeat(5_000)), format!("[1{}]", ",1".repeat(20)));
     for (body, status) in [(long.as_str(), 200), (&many, 200), ("{\"a\":", 400)] {

@@ -108,7 +108,9 @@ impl Plane {
     async fn try_reload(&self, cause: &Cause) -> Result<Reloaded, ReloadFailed> {
         let view = self.view();
         let document = self.load().await?;
-        if document.digest() == view.revision.digest {
+        // Rules include files that the document does not name.
+        let found = document.clone().follow(self.edge.rules_read(true).await);
+        if found.digest() == view.revision.digest {
             return Ok(Reloaded::Unchanged { revision: view.revision.clone() });
         }
         refuse_emptied(&view, &document.config)?;
@@ -118,6 +120,7 @@ impl Plane {
             .apply(document.config.clone(), Arc::new(state))
             .await
             .map_err(|error| failed(error.0.into_iter().map(Fault::new).collect()))?;
+        let document = document.follow(self.edge.rules_read(false).await);
 
         // The files are durable already; what may be owed is only the entry in the history.
         let recorded = patiently(revisions::record(&*self.store, &document, cause)).await;

@@ -18,7 +18,7 @@ use tidegate_certs::{
 };
 use tidegate_config::{Config, Name};
 use tidegate_control::{
-    Document, Fault, Files, Plane, Setup, Socket, Source, ports::*, serve, unix,
+    Document, Fault, Files, Plane, Setup, Socket, Source, SourceFile, ports::*, serve, unix,
 };
 use tidegate_release::{EndpointAdmin, RuntimeState};
 use tidegate_store::{
@@ -86,6 +86,10 @@ impl Edge for Recorder {
         *self.now.lock() = Some((config, state));
         *self.applied.lock() += 1;
         Ok(())
+    }
+
+    async fn rules_read(&self, _now: bool) -> Vec<SourceFile> {
+        Vec::new()
     }
 
     async fn apply_state(&self, state: Arc<RuntimeState>) {

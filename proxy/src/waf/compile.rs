@@ -1,67 +1,61 @@
 //! From a policy as written to one that is evaluated. Rules are compiled once for all policies
 //! that read the same files, and again only when one of those changed.
 
-use super::{Guard, Shared, Waf, patches, paths};
+use super::{
+    Guard, Shared, Waf, patches, paths,
+    reads::{Reads, Recorder},
+};
 use std::{
     collections::{BTreeMap, HashMap},
-    hash::{DefaultHasher, Hash, Hasher},
-    io,
     path::{Path, PathBuf},
     sync::Arc,
 };
 use tidegate_config::{Name, WafExclusion, WafMode, WafOverLimit};
 use tidegate_waf::{
-    Disk, Exclude, ExcludeTarget, Files, Interner, Limits, Mode, OnLimit, Policy, PolicyOptions,
-    RuleChoice, Ruleset,
+    Exclude, ExcludeTarget, Interner, Limits, Mode, OnLimit, Policy, PolicyOptions, RuleChoice,
+    Ruleset,
 };
 
-/// The rule files of a policy, a digest of what they hold, and the rules of its patches.
+/// The rule files of a policy and the rules of its patches.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub(crate) struct Source {
     files: Vec<PathBuf>,
-    digest: u64,
     patches: BTreeMap<PathBuf, Vec<u8>>,
 }
 
-/// Files on disk, and the patches, which are in memory only.
-struct WithPatches<'a>(&'a BTreeMap<PathBuf, Vec<u8>>);
-
-impl Files for WithPatches<'_> {
-    fn read(&self, path: &Path) -> io::Result<Vec<u8>> {
-        self.0.get(path).map_or_else(|| Disk.read(path), |text| Ok(text.clone()))
-    }
-
-    fn glob(&self, pattern: &Path) -> io::Result<Vec<PathBuf>> {
-        Disk.glob(pattern)
-    }
-}
+/// Rules with what they were compiled from.
+type Compiled = (Arc<Reads>, Arc<Ruleset>);
 
 /// Rules in force or just compiled, by their source.
 pub(crate) struct Rulesets<'i> {
     interner: &'i Interner,
-    known: HashMap<Source, Arc<Ruleset>>,
+    known: HashMap<Source, Compiled>,
     audits: bool,
 }
 
 impl<'i> Rulesets<'i> {
-    /// What the policies in force use is not compiled again.
+    /// What the policies in force use is not compiled again, unless what was read for it changed.
     pub(crate) fn new<'w>(
         interner: &'i Interner,
         in_force: impl Iterator<Item = &'w Arc<Waf>>,
         audits: bool,
     ) -> Self {
-        let known = in_force.map(|waf| (waf.source.clone(), Arc::clone(waf.policy.rules())));
+        let known = in_force.map(|waf| {
+            let compiled = (Arc::clone(&waf.reads), Arc::clone(waf.policy.rules()));
+            (waf.source.clone(), compiled)
+        });
         Self { interner, known: known.collect(), audits }
     }
 
-    fn load(&mut self, source: &Source) -> Result<Arc<Ruleset>, Vec<String>> {
-        if let Some(rules) = self.known.get(source) {
-            return Ok(Arc::clone(rules));
+    fn load(&mut self, source: &Source) -> Result<Compiled, Vec<String>> {
+        if let Some(known) = self.known.get(source).filter(|(reads, _)| reads.are_current()) {
+            return Ok(known.clone());
         }
         // First, so that no rule of the files can skip them.
         let files = source.patches.keys().chain(&source.files);
         let roots: Vec<&Path> = files.map(PathBuf::as_path).collect();
-        let rules = Ruleset::load(&WithPatches(&source.patches), &roots, self.interner)
+        let recorder = Recorder::new(&source.patches);
+        let rules = Ruleset::load(&recorder, &roots, self.interner)
             .map_err(|faults| faults.0.iter().map(ToString::to_string).collect::<Vec<_>>())?;
         for notice in rules.notices() {
             tracing::debug!("WAF rules: {notice}");
@@ -73,8 +67,9 @@ impl<'i> Rulesets<'i> {
                 "WAF rules compiled"
             );
         }
-        self.known.insert(source.clone(), Arc::clone(&rules));
-        Ok(rules)
+        let compiled = (Arc::new(recorder.finish()), rules);
+        self.known.insert(source.clone(), compiled.clone());
+        Ok(compiled)
     }
 }
 
@@ -89,22 +84,22 @@ pub(crate) fn compile(
     let said = |fault: String| format!("WAF policy `{name}`: {fault}");
     let faults = |faults: Vec<String>| faults.into_iter().map(said).collect::<Vec<_>>();
     let source = source(document).map_err(faults)?;
+    // What is wrong with the rules and with the exclusions is told together.
+    let ((reads, rules), options) = match (rulesets.load(&source), options(document)) {
+        (Ok(compiled), Ok(options)) => (compiled, options),
+        (compiled, options) => {
+            return Err(faults(
+                [compiled.err(), options.err()].into_iter().flatten().flatten().collect(),
+            ));
+        }
+    };
     if let Some(old) = old
         && old.document == *document
-        && old.source == source
+        && Arc::ptr_eq(old.policy.rules(), &rules)
         && old.guard.is_of(shared)
     {
         return Ok(Arc::clone(old));
     }
-    // What is wrong with the rules and with the exclusions is told together.
-    let (rules, options) = match (rulesets.load(&source), options(document)) {
-        (Ok(rules), Ok(options)) => (rules, options),
-        (rules, options) => {
-            return Err(faults(
-                [rules.err(), options.err()].into_iter().flatten().flatten().collect(),
-            ));
-        }
-    };
     let policy = Policy::new(rules, options).map_err(|error| vec![said(error.to_string())])?;
     for idle in policy.idle_exclusions() {
         tracing::warn!(policy = %name, "an exclusion is about {idle}, and there is no such rule");
@@ -113,21 +108,13 @@ pub(crate) fn compile(
     let counts = old.map_or_else(Arc::default, |old| Arc::clone(&old.counts));
     let audits = rulesets.audits;
     let (name, document) = (name.clone(), document.clone());
-    Ok(Arc::new(Waf { name, document, policy, guard, source, counts, audits }))
+    Ok(Arc::new(Waf { name, document, policy, guard, source, reads, counts, audits }))
 }
 
 fn source(document: &tidegate_config::Waf) -> Result<Source, Vec<String>> {
     let files = document.rule_files()?;
-    let mut hash = DefaultHasher::new();
-    // The lists that rules read lie beside them.
-    for file in files.iter().chain(&tidegate_config::data_files(&files)) {
-        file.hash(&mut hash);
-        let content = std::fs::read(file);
-        let failed = |error| vec![format!("`{}`: {error}", file.display())];
-        content.map_err(failed)?.hash(&mut hash);
-    }
     let patches = patches::rules(&document.patches).map_err(|fault| vec![fault])?;
-    Ok(Source { files, digest: hash.finish(), patches })
+    Ok(Source { files, patches })
 }
 
 fn options(document: &tidegate_config::Waf) -> Result<PolicyOptions, Vec<String>> {

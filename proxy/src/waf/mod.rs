@@ -14,6 +14,7 @@ mod lists;
 mod pace;
 mod patches;
 mod paths;
+mod reads;
 mod report;
 mod trial;
 
@@ -46,8 +47,9 @@ pub(crate) struct Waf {
     pub(crate) policy: Policy,
     /// What it checks before its rules.
     pub(crate) guard: Guard,
-    /// What its rule files held.
+    /// Where its rules come from, and what was read there.
     pub(crate) source: compile::Source,
+    pub(crate) reads: Arc<reads::Reads>,
     pub(crate) counts: Arc<Counts>,
     /// Whether somebody reads the audit log.
     pub(crate) audits: bool,
