@@ -136,6 +136,18 @@ def ambiguous_parts(request, ours, theirs):
     return True
 
 
+def bare_cr(request, ours, theirs):
+    """a bare CR in a part's header is a fault here, a part of its value there"""
+    whole, request.body = request.body, re.sub(rb"\r(?!\n)", b"", request.body)
+    return request.kind() == "multipart" and whole != request.body
+
+
+def line_endings(request, ours, theirs):
+    """two kinds of line endings in multipart are malformed here, flagged there"""
+    whole, request.body = request.body, re.sub(rb"\r?\n", b"\r\n", request.body)
+    return request.kind() == "multipart" and whole != request.body
+
+
 def line_breaks(request, ours, theirs):
     """the line breaks of a multipart value are lost there"""
     boundary = re.search(rb"(?i)boundary=\"?([^\";\s]+)", b"\n".join(request.values(b"content-type")))
@@ -172,7 +184,7 @@ def nul(request, ours, theirs):
     return whole != request.raw()
 
 
-CAUSES = [fragment, escaped_question_mark, no_body, malformed_body, ambiguous_parts, open_quote, line_breaks, encoding, document_type, nul]
+CAUSES = [fragment, escaped_question_mark, no_body, malformed_body, ambiguous_parts, bare_cr, line_endings, open_quote, line_breaks, encoding, document_type, nul]
 
 # Causes that cannot be taken out of a request are recognised by what differs and why it must.
 
