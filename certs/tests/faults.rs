@@ -542,3 +542,43 @@ async fn a_certificate_that_was_just_had_is_renewed_for_who_insists() {
     node.until(SHOP, |status| status.serial != first.serial).await;
     node.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_account_that_cannot_be_had_is_not_asked_for_by_every_name() {
+    let Some(rig) = Rig::new().await else { return };
+    rig.gate.on(|seen| match seen.step {
+        Step::NewAccount => problem(403, "unauthorized", vec![]),
+        _ => Act::Pass,
+    });
+    let names: Vec<String> = (0..24).map(|n| format!("n{n}.example.com")).collect();
+    let hosts: Vec<&str> = names.iter().map(String::as_str).collect();
+    let node = rig.node().await;
+    node.apply(&rig.config(&hosts, ""), Some(&rig.edge));
+    let failing =
+        |node: &Node| node.certs.list().iter().filter(|status| status.last_error.is_some()).count();
+    node.until(hosts[0], |_| failing(&node) > 0).await;
+    // Long enough for every name to have had its turn.
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    assert_eq!(rig.gate.count(Step::NewAccount), 5);
+    // The others wait; that is no failure of theirs.
+    assert!(failing(&node) <= 5, "{}", failing(&node));
+    node.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_authority_that_is_busy_is_asked_again_when_it_said() {
+    let Some(rig) = Rig::new().await else { return };
+    rig.gate.on(|seen| match (seen.step, seen.before) {
+        (Step::NewOrder, 0) => {
+            problem(503, "serverInternal", vec![("retry-after", "2".to_owned())])
+        }
+        _ => Act::Pass,
+    });
+    let node = rig.node().await;
+    let started = std::time::Instant::now();
+    node.apply(&rig.config(&[SHOP], ""), Some(&rig.edge));
+    node.held(SHOP).await;
+    assert!(started.elapsed() >= Duration::from_secs(2));
+    assert_eq!(rig.gate.count(Step::NewOrder), 2);
+    node.stop().await;
+}

@@ -4,6 +4,7 @@ use super::{
     client::{Answer, Client, WireError},
     failure::{Failure, Scope},
     jws::{self, Signer, SigningKey},
+    throttle::Throttles,
 };
 use crate::{
     event::{EventKind, Events},
@@ -77,6 +78,7 @@ pub(super) enum Gone {
 pub(super) struct Registrar<'a> {
     pub(super) store: &'a Arc<dyn Store>,
     pub(super) events: &'a Events,
+    pub(super) throttles: &'a Throttles,
     pub(super) client: &'a Arc<Client>,
     pub(super) issuer: &'a Issuer,
     pub(super) email: Option<&'a str>,
@@ -130,6 +132,7 @@ impl Registrar<'_> {
                     return Ok(account);
                 }
                 None => {
+                    self.throttles.admit_account(&slug(self.issuer)).await?;
                     let url = self.register(&key).await?;
                     self.tell("an ACME account is registered");
                     registered = Some(url.clone());

@@ -234,7 +234,8 @@ impl Orders {
         issuer: &'a Issuer,
         email: Option<&'a str>,
     ) -> Registrar<'a> {
-        Registrar { store: &self.store, events: &self.events, client, issuer, email }
+        let (store, events, throttles) = (&self.store, &*self.events, &self.throttles);
+        Registrar { store, events, throttles, client, issuer, email }
     }
 
     /// Gives the account at `issuer` another key.

@@ -22,6 +22,8 @@ const LETS_ENCRYPT: Rate = Rate { count: 300, per: Duration::from_secs(3 * 3600)
 /// The longest that an account rests. A name waits as long as its order was told to; what was said
 /// to it may be about it alone, and must not keep all others from being renewed.
 const MAX_HOLD: Duration = Duration::from_secs(3600);
+/// Attempts to register: five, and then one a minute.
+const ACCOUNTS: Rate = Rate { count: 5, per: Duration::from_secs(300) };
 /// Turns to change the record while others do.
 const TURNS: u32 = 8;
 
@@ -48,6 +50,15 @@ impl Throttles {
     /// Takes a place for one order, or says when there is one.
     pub(super) async fn admit(&self, slug: &str, issuer: &Issuer) -> Result<(), Failure> {
         let rate = issuer.orders.unwrap_or_else(|| usual(&issuer.directory));
+        self.take(slug, rate).await
+    }
+
+    /// The same for one attempt to register an account: where that fails, it fails for every name.
+    pub(super) async fn admit_account(&self, slug: &str) -> Result<(), Failure> {
+        self.take(&format!("{slug}.account"), ACCOUNTS).await
+    }
+
+    async fn take(&self, slug: &str, rate: Rate) -> Result<(), Failure> {
         for _ in 0..TURNS {
             let (mut record, revision) = self.read(slug).await;
             if let Some(failure) = self.hold_of(&record) {
@@ -120,7 +131,7 @@ impl Throttles {
 }
 
 fn turn(wait: Duration) -> Failure {
-    let text = "other orders come first".to_owned();
+    let text = "others come first".to_owned();
     Failure { text, scope: Scope::Turn, retry_after: Some(wait) }
 }
 
