@@ -222,12 +222,17 @@ def phrases(crs):
 
 def is_missed_phrase(request, more, phrases):
     """Rules of phrases alone, each with one in the request that another's beginning leads into."""
-    text = decoded(request).lower()
+    plain = decoded(request).lower()
+    # Some rules look at paths as Windows reads them.
+    texts = plain, plain.replace(b"\\", b"/")
 
     def is_led_into(phrase, others):
-        at = text.find(phrase)
-        return at > 0 and any(
-            text[at - k:at + 1] == other[:k + 1] for other in others for k in range(1, min(at, len(other) - 1) + 1))
+        for text in texts:
+            at = text.find(phrase)
+            if at > 0 and any(
+                text[at - k:at + 1] == other[:k + 1] for other in others for k in range(1, min(at, len(other) - 1) + 1)):
+                return True
+        return False
 
     return all(any(is_led_into(p, phrases[rule]) for p in phrases.get(rule, [])) for rule in more)
 
