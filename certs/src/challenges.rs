@@ -14,6 +14,9 @@ use time::OffsetDateTime;
 /// Challenges known at once; more than one node ever opens.
 const MAX_OPEN: usize = 256;
 
+/// Of dry runs among them; what is to be proved in earnest finds room.
+const MAX_PROBES: usize = MAX_OPEN / 2;
+
 /// What tokens of our own dry runs begin with; authorities' are random.
 pub(crate) const PROBE: &str = "probe_";
 
@@ -74,15 +77,18 @@ impl Challenges {
         let token: Box<str> = challenge.token.as_str().into();
         let open = Arc::new(Open { challenge, config });
         let now = self.clock.now();
+        let mut fits = true;
         self.open.rcu(|table| {
             let mut table = table.as_ref().clone();
             table.retain(|_, open| open.lives(now));
-            if table.len() < MAX_OPEN {
+            let probes = table.keys().filter(|token| token.starts_with(PROBE)).count();
+            fits = table.len() < MAX_OPEN && (!token.starts_with(PROBE) || probes < MAX_PROBES);
+            if fits {
                 table.insert(token.clone(), Arc::clone(&open));
             }
             table
         });
-        Ok(())
+        fits.then_some(()).ok_or_else(|| format!("{MAX_OPEN} challenges are open already"))
     }
 
     /// No longer answers the challenge with `token`.
@@ -165,6 +171,23 @@ mod tests {
             key_authorization: format!("{token}.thumb"),
             expires: 100,
         }
+    }
+
+    #[test]
+    fn dry_runs_leave_room_for_orders() {
+        let clock = Clock::new(|| OffsetDateTime::UNIX_EPOCH);
+        let table = Challenges::new(clock);
+        let mut opened = 0;
+        for count in 0..MAX_OPEN {
+            let challenge = challenge(ChallengeKind::Http01, &format!("{PROBE}{count}"));
+            opened += usize::from(table.open(challenge).is_ok());
+        }
+        assert_eq!(opened, MAX_PROBES);
+        for count in opened..MAX_OPEN {
+            table.open(challenge(ChallengeKind::Http01, &count.to_string())).unwrap();
+        }
+        let full = table.open(challenge(ChallengeKind::Http01, "one-more"));
+        assert!(full.unwrap_err().contains("open already"));
     }
 
     #[test]

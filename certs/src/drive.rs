@@ -2,6 +2,7 @@
 
 use crate::{
     Inner, ask,
+    challenges::Challenge,
     clock::after,
     event::EventKind,
     internal::{RENEW_AT_PERCENT, obtain},
@@ -11,7 +12,7 @@ use crate::{
     prepare::settings_digest,
     save::save,
     state::State,
-    stored::{certificate_key, renewal_key, retry_key},
+    stored::{self, certificate_key, renewal_key, retry_key},
     table::{Origin, Table},
     tickets,
 };
@@ -26,9 +27,11 @@ use tidegate_store::Op;
 use time::OffsetDateTime;
 use tokio::{sync::watch, task::JoinSet};
 
-/// Names ordered at the same time; as many again of those had on demand, so that what strangers
-/// ask for holds nothing up.
-const AT_ONCE: usize = 4;
+/// Names ordered at the same time: of the document, had on demand and renewed, brought by strangers.
+/// Each queue has its own places, so that none holds up the one before it.
+const PLACES: [usize; 3] = [4, 2, 2];
+/// Entries dropped in one transaction; the store takes 128.
+const FORGET_AT_ONCE: usize = 100;
 /// Stored certificates that nobody wants are dropped so long after their end.
 const FORGET_AFTER: Duration = Duration::from_secs(30 * 24 * 3600);
 
@@ -175,6 +178,25 @@ async fn tidy(inner: &Inner) {
     }
     inner.managed.forget(&gone);
     forget_attempts(inner).await;
+    forget_challenges(inner).await;
+}
+
+/// Challenges that a process left behind.
+async fn forget_challenges(inner: &Inner) {
+    let Ok((entries, _)) = inner.store.range(stored::CHALLENGES).await else { return };
+    let now = inner.clock.now().unix_timestamp();
+    let over = entries.into_iter().filter(|entry| {
+        let challenge = stored::decode::<Challenge>(&entry.value);
+        challenge.is_ok_and(|challenge| challenge.expires < now)
+    });
+    let delete: Vec<_> =
+        over.take(FORGET_AT_ONCE).map(|entry| Op::Delete { key: entry.key }).collect();
+    if delete.is_empty() {
+        return;
+    }
+    if let Err(error) = inner.store.txn(vec![], delete).await {
+        tracing::debug!(%error, "challenges that are over stay in the store");
+    }
 }
 
 /// Failures of names that nobody wants any more say nothing once somebody wants them again.
@@ -255,13 +277,18 @@ fn start_orders(inner: &Arc<Inner>, orders: &mut JoinSet<()>) {
         })
         .collect();
     due.sort();
-    let is_named = |name: &str| state.names(Origin::Acme, name);
-    let under_way = state.ordering.iter().filter(|name| is_named(name)).count();
-    let mut places = [state.ordering.len() - under_way, under_way];
+    let queue =
+        |name: &str| match (state.names(Origin::Acme, name), table.of(Origin::Acme).get(name)) {
+            (true, _) => 0,
+            (false, Some(_)) => 1,
+            (false, None) => 2,
+        };
+    let mut taken = [0; PLACES.len()];
+    state.ordering.iter().for_each(|name| taken[queue(name)] += 1);
     due.retain(|(_, name)| {
-        let taken = &mut places[usize::from(is_named(name))];
-        *taken += 1;
-        *taken <= AT_ONCE
+        let queue = queue(name);
+        taken[queue] += 1;
+        taken[queue] <= PLACES[queue]
     });
     for (_, name) in due {
         state.ordering.insert(name.clone());

@@ -78,7 +78,7 @@ impl Job {
                 state.renew.remove(&self.name);
             }
             Turn::Elsewhere => self.wait(self.inner.schedule.contended),
-            Turn::Failed(failure) if failure.scope == Scope::Turn => {
+            Turn::Failed(failure) if matches!(failure.scope, Scope::Turn | Scope::Busy) => {
                 self.wait(failure.retry_after.unwrap_or_default());
             }
             Turn::Failed(failure) => self.failed(failure.text, failure.retry_after, lease).await,
@@ -111,7 +111,9 @@ impl Job {
             self.inner.state.lock().attempts.get(&self.name).is_some_and(|at| at.failures > 0);
         let (name, acme) = (self.name.as_str(), self.acme.as_ref());
         let replaces = self.held_from();
-        match self.inner.orders.obtain(&Request { name, acme, lease, rehearse, replaces }).await {
+        let demanded = !self.inner.state.lock().names(Origin::Acme, name);
+        let request = Request { name, acme, lease, rehearse, demanded, replaces };
+        match self.inner.orders.obtain(&request).await {
             Ok(issued) => self.keep_issued(issued, lease).await,
             Err(failure) => Turn::Failed(failure),
         }

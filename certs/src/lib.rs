@@ -86,7 +86,7 @@ use table::Managed;
 use tickets::Ring;
 use tidegate_config::Config;
 use tidegate_store::Store;
-use tokio::sync::{Notify, mpsc, watch};
+use tokio::sync::{Notify, Semaphore, mpsc, watch};
 
 /// What [`Certs::open`] needs.
 #[derive(Debug)]
@@ -145,6 +145,8 @@ struct Inner {
     notices: Vec<String>,
     /// There may be something to do.
     wake: Notify,
+    /// The right to a dry run.
+    planning: Semaphore,
     /// A certificate came, or an order failed.
     news: watch::Sender<()>,
     /// For names on demand that are to be had.
@@ -243,7 +245,11 @@ impl Certs {
     /// are looked at, whether they would be ordered or not. Nothing is ordered. Takes seconds: this
     /// node is looked at by its own addresses, and name servers and authorities are asked.
     pub async fn plan(&self, names: &[String]) -> Plan {
-        plan::plan(&self.inner, names).await
+        // What it opens is closed again also when nobody waits for the answer any more.
+        let (inner, names) = (Arc::clone(&self.inner), names.to_vec());
+        let done = tokio::spawn(async move { plan::plan(&inner, &names).await }).await;
+        // An error means that the runtime ends.
+        done.unwrap_or_default()
     }
 
     /// Revokes the certificate an authority issued for `name` (RFC 8555 section 7.6) and orders

@@ -23,7 +23,7 @@ use serde::de::DeserializeOwned;
 use std::sync::Arc;
 use tidegate_store::{Committed, Compare, Entry, Op, Store, holder};
 use time::OffsetDateTime;
-use tokio::sync::{Notify, mpsc, watch};
+use tokio::sync::{Notify, Semaphore, mpsc, watch};
 
 pub(crate) async fn open(options: Options) -> Result<Inner, CertsError> {
     let Options { store, registry, node, schedule, clock } = options;
@@ -96,6 +96,7 @@ pub(crate) async fn open(options: Options) -> Result<Inner, CertsError> {
         state: Mutex::new(state),
         notices,
         wake: Notify::new(),
+        planning: Semaphore::new(1),
         news: watch::Sender::new(()),
         flights,
         departures: Mutex::new(Some(departures)),

@@ -582,3 +582,44 @@ async fn an_authority_that_is_busy_is_asked_again_when_it_said() {
     assert_eq!(rig.gate.count(Step::NewOrder), 2);
     node.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_account_that_cannot_be_had_keeps_no_name_from_the_next_authority() {
+    let Some(rig) = Rig::new().await else { return };
+    rig.gate.on(|seen| match seen.step {
+        Step::NewAccount => problem(403, "unauthorized", vec![]),
+        _ => Act::Pass,
+    });
+    let second = Gate::before(&rig.pebble.directory(), rig.pebble.ca()).await;
+    let issuers = [rig.gate.issuer("first", ""), second.issuer("second", "")];
+    let names: Vec<String> = (0..10).map(|n| format!("n{n}.example.com")).collect();
+    let hosts: Vec<&str> = names.iter().map(String::as_str).collect();
+    let node = rig.node().await;
+    node.apply(&config(&(listener("{}", &hosts) + &acme(&issuers, HTTP))), Some(&rig.edge));
+    for host in hosts {
+        assert_eq!(node.held(host).await.authority.as_deref(), Some("second"));
+    }
+    assert_eq!(rig.gate.count(Step::NewAccount), 5);
+    node.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_change_of_the_account_key_that_broke_off_there_is_asked_about_again() {
+    let Some(rig) = Rig::new().await else { return };
+    let node = rig.node().await;
+    node.apply(&rig.config(&[SHOP], ""), Some(&rig.edge));
+    node.held(SHOP).await;
+    // Done, and yet an error is told.
+    rig.gate.on(|seen| match (seen.step, seen.before) {
+        (Step::KeyChange, 0) => problem(500, "serverInternal", vec![]),
+        _ => Act::Pass,
+    });
+    node.certs.roll_account_over("pebble").await.unwrap_err();
+    let (accounts, _) = node.store.range("acme/accounts/").await.unwrap();
+    let text = String::from_utf8_lossy(&accounts[0].value).into_owned();
+    assert!(text.contains("next_key"), "both are kept until it is known which one is in force");
+    node.apply(&rig.config(&[SHOP, "b.example.com"], ""), Some(&rig.edge));
+    node.held("b.example.com").await;
+    assert!(!rig.pebble.log().contains("There are now 2 accounts"));
+    node.stop().await;
+}

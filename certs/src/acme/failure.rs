@@ -31,6 +31,8 @@ pub(crate) enum Scope {
     Unauthorized,
     /// Not a failure: it is not this order's turn yet.
     Turn,
+    /// Nor this: others try to have an account at this authority. Another one may issue.
+    Busy,
     /// Nothing else to try now: the lease was lost or the store fails.
     Node,
 }

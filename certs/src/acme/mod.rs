@@ -36,7 +36,7 @@ use client::Client;
 use order::Desk;
 use parking_lot::Mutex;
 use std::{collections::HashMap, path::PathBuf, sync::Arc};
-use throttle::Throttles;
+use throttle::{Lane, Throttles};
 use tidegate_config::{Acme, Challenge, Issuer};
 use tidegate_store::{Lease, Op, Store};
 use transport::Transport;
@@ -68,6 +68,8 @@ pub(crate) struct Request<'a> {
     /// An attempt has failed: prove the name at an issuer's staging directory first, which
     /// spares the limits of the real one.
     pub(crate) rehearse: bool,
+    /// It is had on demand.
+    pub(crate) demanded: bool,
     /// The certificate in force: its authority and how that calls it (RFC 9773 section 5).
     pub(crate) replaces: Option<(String, String)>,
 }
@@ -102,6 +104,7 @@ impl Orders {
         let name = request.name;
         let mut texts = Vec::new();
         let mut retry_after = None;
+        let mut busy = None;
         for issuer in &request.acme.issuers {
             match self.obtain_from(request, issuer).await {
                 Ok(issued) => {
@@ -109,6 +112,10 @@ impl Orders {
                     return Ok(issued);
                 }
                 Err(failure) if failure.scope == Scope::Node => return Err(failure),
+                // The next one may be had now.
+                Err(failure) if failure.scope == Scope::Busy => {
+                    busy.get_or_insert(Failure { scope: Scope::Turn, ..failure });
+                }
                 // Else an issuer has failed: to wait for this one's turn would hide that, and ask
                 // the other again and again.
                 Err(failure) if failure.scope == Scope::Turn && texts.is_empty() => {
@@ -128,7 +135,10 @@ impl Orders {
                 }
             }
         }
-        Err(Failure { text: texts.join("; "), scope: Scope::Authority, retry_after })
+        match busy.filter(|_| texts.is_empty()) {
+            Some(busy) => Err(busy),
+            None => Err(Failure { text: texts.join("; "), scope: Scope::Authority, retry_after }),
+        }
     }
 
     async fn obtain_from(&self, request: &Request<'_>, issuer: &Issuer) -> Result<Issued, Failure> {
@@ -170,25 +180,22 @@ impl Orders {
     /// Orders at one directory.
     async fn order(&self, request: &Request<'_>, issuer: &Issuer) -> Result<Issued, Failure> {
         let slug = slug(issuer);
-        if let Some(failure) = self.throttles.held(&slug).await {
+        let lane = Lane { slug: &slug, issuer, demanded: request.demanded };
+        if let Some(failure) = self.throttles.held(&lane).await {
             return Err(failure);
         }
-        let outcome = self.order_as(request, issuer, &slug).await;
+        let outcome = self.order_as(request, lane).await;
         if let Err(Failure { retry_after: Some(wait), scope, .. }) = &outcome
-            && *scope != Scope::Turn
+            && !matches!(scope, Scope::Turn | Scope::Busy)
         {
-            self.throttles.hold(&slug, *wait).await;
+            self.throttles.hold(&lane, *wait).await;
         }
         outcome
     }
 
     /// Orders with our account, which is made anew if the authority no longer knows it.
-    async fn order_as(
-        &self,
-        request: &Request<'_>,
-        issuer: &Issuer,
-        slug: &str,
-    ) -> Result<Issued, Failure> {
+    async fn order_as(&self, request: &Request<'_>, lane: Lane<'_>) -> Result<Issued, Failure> {
+        let issuer = lane.issuer;
         let client = self.client(issuer).await?;
         let email = request.acme.email.as_deref();
         let registrar = self.registrar(&client, issuer, email);
@@ -209,7 +216,7 @@ impl Orders {
                 throttles: &self.throttles,
                 account: &account,
                 issuer,
-                slug,
+                lane,
                 kinds: &kinds,
                 name: request.name,
                 replaces,

@@ -14,7 +14,7 @@ use super::{
     client::{Directory, WireError},
     failure::{Failure, Scope},
     issued::{Issued, check},
-    throttle::Throttles,
+    throttle::{Lane, Throttles},
 };
 use crate::{
     challenges::{ChallengeKind, Challenges},
@@ -58,8 +58,8 @@ pub(super) struct Desk<'a> {
     pub(super) throttles: &'a Throttles,
     pub(super) account: &'a Account,
     pub(super) issuer: &'a Issuer,
-    /// Names the account in the store.
-    pub(super) slug: &'a str,
+    /// Where it queues.
+    pub(super) lane: Lane<'a>,
     /// In the order they are tried.
     pub(super) kinds: &'a [ChallengeKind],
     /// The name ordered for.
@@ -131,7 +131,12 @@ impl Desk<'_> {
                 && self.untried(pending).next().is_some()
         };
         let found = found.and_then(|entry| stored::decode::<StoredPending>(&entry.value).ok());
-        if let Some(pending) = found.filter(usable) {
+        let found = found.filter(usable);
+        if found.as_ref().is_none_or(|pending| pending.order.is_none()) {
+            // Before anything is made, asked or written: many may wait for long.
+            self.throttles.has_room(&self.lane).await?;
+        }
+        if let Some(pending) = found {
             self.tell(EventKind::Ordering, "goes on with an interrupted order");
             return Ok((pending, true));
         }
@@ -169,7 +174,7 @@ impl Desk<'_> {
             self.save(pending).await?;
             return Ok(order);
         }
-        self.throttles.admit(self.slug, self.issuer).await?;
+        self.throttles.admit(&self.lane).await?;
         let order = self.place().await?;
         self.tell(EventKind::Ordering, "an order is placed");
         pending.order = Some(order.url.clone());

@@ -64,8 +64,13 @@ impl Registrar<'_> {
                 let text = "the next key of the account belongs to another account there";
                 Some(Failure::new(Scope::Authority, text))
             }
-            // It is the account's key, and the account is closed: orders find out.
-            Err(error) if error.kind() == "unauthorized" => None,
+            // It is the account's key, and the account is closed: orders find out. Unless the old
+            // one still is.
+            Err(error) if error.kind() == "unauthorized" => {
+                let signer = Signer::Account { key: &old, url: &url };
+                let held = self.client.post(&signer, &url, None).await;
+                held.is_ok().then(|| failed(error))
+            }
             Err(error) if error.kind() == "accountDoesNotExist" => {
                 self.change(&old, &next, &url, &directory).await?
             }
@@ -102,7 +107,12 @@ impl Registrar<'_> {
         let signer = Signer::Account { key: old, url: account };
         match self.client.post(&signer, url, Some(&word)).await {
             Ok(_) => Ok(None),
-            Err(error @ WireError::Problem { hold: None, .. }) => Ok(Some(failed(error))),
+            // What failed on their side may have been done.
+            Err(WireError::Problem { problem, hold })
+                if matches!(problem.status, Some(400..=428 | 430..=499)) =>
+            {
+                Ok(Some(failed(WireError::Problem { problem, hold })))
+            }
             Err(error) => Err(failed(error)),
         }
     }

@@ -36,26 +36,70 @@ pub(super) struct Throttles {
     known: Mutex<HashMap<String, StoredThrottle>>,
 }
 
+/// For whom places are taken at an account: names on demand have records of their own beside the
+/// common ones, so that what strangers ask for leaves half of the pace to the names of the document,
+/// and what an authority says to it is no word to them.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Lane<'a> {
+    pub(super) slug: &'a str,
+    pub(super) issuer: &'a Issuer,
+    /// Whether it is for a name on demand.
+    pub(super) demanded: bool,
+}
+
+impl Lane<'_> {
+    /// The records that count, and what each allows.
+    fn records(&self) -> Vec<(String, Rate)> {
+        let rate = self.issuer.orders.unwrap_or_else(|| usual(&self.issuer.directory));
+        let mut records = vec![(self.slug.to_owned(), rate)];
+        if self.demanded {
+            let half = Rate { count: (rate.count / 2).max(1), ..rate };
+            records.insert(0, (format!("{}.demand", self.slug), half));
+        }
+        records
+    }
+}
+
 impl Throttles {
     pub(super) fn new(store: Arc<dyn Store>, clock: Clock) -> Self {
         Self { store, clock, known: Mutex::default() }
     }
 
     /// Whether the authority wants to be left alone: a failure that says until when.
-    pub(super) async fn held(&self, slug: &str) -> Option<Failure> {
-        let (record, _) = self.read(slug).await;
-        self.hold_of(&record)
+    pub(super) async fn held(&self, lane: &Lane<'_>) -> Option<Failure> {
+        for (slug, _) in lane.records() {
+            let (record, _) = self.read(&slug).await;
+            if let Some(failure) = self.hold_of(&record) {
+                return Some(failure);
+            }
+        }
+        None
+    }
+
+    /// Whether there is a place for one order now: to find out costs nobody anything.
+    pub(super) async fn has_room(&self, lane: &Lane<'_>) -> Result<(), Failure> {
+        for (slug, rate) in lane.records() {
+            let (record, _) = self.read(&slug).await;
+            gcra(record.tat_ms, millis(self.clock.now()), rate).map_err(turn)?;
+        }
+        Ok(())
     }
 
     /// Takes a place for one order, or says when there is one.
-    pub(super) async fn admit(&self, slug: &str, issuer: &Issuer) -> Result<(), Failure> {
-        let rate = issuer.orders.unwrap_or_else(|| usual(&issuer.directory));
-        self.take(slug, rate).await
+    pub(super) async fn admit(&self, lane: &Lane<'_>) -> Result<(), Failure> {
+        for (slug, rate) in lane.records() {
+            self.take(&slug, rate).await?;
+        }
+        Ok(())
     }
 
     /// The same for one attempt to register an account: where that fails, it fails for every name.
     pub(super) async fn admit_account(&self, slug: &str) -> Result<(), Failure> {
-        self.take(&format!("{slug}.account"), ACCOUNTS).await
+        let taken = self.take(&format!("{slug}.account"), ACCOUNTS).await;
+        taken.map_err(|failure| match failure.scope {
+            Scope::Turn => Failure { scope: Scope::Busy, ..failure },
+            _ => failure,
+        })
     }
 
     async fn take(&self, slug: &str, rate: Rate) -> Result<(), Failure> {
@@ -76,7 +120,9 @@ impl Throttles {
     }
 
     /// Remembers that the authority wants no orders for `wait`.
-    pub(super) async fn hold(&self, slug: &str, wait: Duration) {
+    pub(super) async fn hold(&self, lane: &Lane<'_>, wait: Duration) {
+        let Some((slug, _)) = lane.records().into_iter().next() else { return };
+        let slug = slug.as_str();
         let wait = wait.min(MAX_HOLD);
         for _ in 0..TURNS {
             let (mut record, revision) = self.read(slug).await;
@@ -151,5 +197,35 @@ mod tests {
     fn lets_encrypt_has_its_own_rate() {
         assert_eq!(usual("https://acme-v02.api.letsencrypt.org/directory"), LETS_ENCRYPT);
         assert_eq!(usual("https://ca.example/dir"), USUAL);
+    }
+
+    #[tokio::test]
+    async fn names_on_demand_leave_half_of_the_pace_and_keep_their_trouble_to_themselves() {
+        let dir = tempfile::tempdir().unwrap();
+        let (store, _) = tidegate_store::Sqlite::open(dir.path()).unwrap();
+        let clock = Clock::new(|| OffsetDateTime::from_unix_timestamp(1_800_000_000).unwrap());
+        let throttles = Throttles::new(Arc::new(store.clone()), clock);
+        let text = "[acme]\nissuers = [{ name = \"a\", directory = \"https://a.example/d\", \
+                    orders = \"10/h\" }]\n[listeners.l]\naddress = \"127.0.0.1:1\"\n";
+        let acme = tidegate_config::parse(text, "t.toml").unwrap().config.acme.unwrap();
+        let issuer = &acme.issuers[0];
+        let lane = |demanded| Lane { slug: "a", issuer, demanded };
+        for _ in 0..5 {
+            assert!(throttles.has_room(&lane(true)).await.is_ok());
+            throttles.admit(&lane(true)).await.unwrap();
+        }
+        assert_eq!(throttles.admit(&lane(true)).await.unwrap_err().scope, Scope::Turn);
+        assert!(throttles.has_room(&lane(true)).await.is_err());
+        for _ in 0..5 {
+            throttles.admit(&lane(false)).await.unwrap();
+        }
+        assert!(throttles.admit(&lane(false)).await.is_err(), "together no more than the pace");
+
+        throttles.hold(&lane(true), Duration::from_secs(600)).await;
+        assert!(throttles.held(&lane(true)).await.is_some());
+        assert!(throttles.held(&lane(false)).await.is_none());
+        throttles.hold(&lane(false), Duration::from_secs(600)).await;
+        assert!(throttles.held(&lane(false)).await.is_some());
+        store.close().await;
     }
 }

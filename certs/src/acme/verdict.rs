@@ -1,6 +1,8 @@
 //! Whether an authority would take orders now, as far as it says without one.
 
-use super::{Orders, account::slug, client::Directory, failure::Failure, order::offers};
+use super::{
+    Orders, account::slug, client::Directory, failure::Failure, order::offers, throttle::Lane,
+};
 use tidegate_config::Issuer;
 
 /// What is known of an issuer.
@@ -43,7 +45,8 @@ impl Orders {
         if let Some(profile) = &issuer.profile {
             offers(directory, profile).map_err(|failure| failure.text)?;
         }
-        match self.throttles.held(&slug(issuer)).await {
+        let lane = Lane { slug: &slug(issuer), issuer, demanded: false };
+        match self.throttles.held(&lane).await {
             Some(failure) => Err(failure.text),
             None => Ok("it answers".to_owned()),
         }

@@ -8,13 +8,18 @@ use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
     time::Duration,
 };
-use tidegate_config::OnDemand;
+use tidegate_config::{OnDemand, Rate};
 use tokio::sync::watch;
 
 /// Refusals remembered.
 const MAX_REFUSED: usize = 10_000;
 /// Networks whose bucket is not full.
 const MAX_NETWORKS: usize = 10_000;
+
+/// Clients of one network that wait at the same time.
+const MAX_WAITING_OF_NETWORK: usize = 64;
+/// What the networks of a site may have together, in times of what one has.
+const SITES: u32 = 4;
 
 /// What a flight came to; `None` while it is under way.
 pub(super) type Landing = watch::Receiver<Option<Outcome>>;
@@ -28,6 +33,8 @@ pub(super) struct Book {
     networks: Lapsing<IpAddr, ()>,
     /// The same of the bucket for all of them.
     total: i64,
+    /// Clients that wait, by network.
+    waiting: HashMap<IpAddr, usize>,
 }
 
 /// Whether a client may wait for a name.
@@ -46,6 +53,26 @@ impl Book {
             refused: Lapsing::new(MAX_REFUSED),
             networks: Lapsing::new(MAX_NETWORKS),
             total: 0,
+            waiting: HashMap::new(),
+        }
+    }
+
+    /// A client begins to wait; false if too many of its network do.
+    pub(super) fn enter(&mut self, client: IpAddr) -> bool {
+        let waiting = self.waiting.entry(network(client)).or_default();
+        let fits = *waiting < MAX_WAITING_OF_NETWORK;
+        *waiting += usize::from(fits);
+        fits
+    }
+
+    /// It does no longer.
+    pub(super) fn leave(&mut self, client: IpAddr) {
+        let network = network(client);
+        if let Some(waiting) = self.waiting.get_mut(&network) {
+            *waiting -= 1;
+            if *waiting == 0 {
+                self.waiting.remove(&network);
+            }
         }
     }
 
@@ -62,15 +89,21 @@ impl Book {
         if let Some((_, outcome)) = self.refused.get(name, now) {
             return Admission::Refuse(*outcome);
         }
-        let network = network(client);
-        let filled = self.networks.get(&network, now).map_or(0, |(filled, ())| filled);
-        // Neither bucket loses anything by what the other refuses.
-        let (Ok(filled), Ok(total)) =
-            (gcra(filled, now, settings.rate), gcra(self.total, now, settings.total_rate))
-        else {
+        let rate = settings.rate;
+        let wide = Rate { count: rate.count.saturating_mul(SITES), ..rate };
+        let mut filled = Vec::new();
+        for (network, rate) in [(network(client), rate), (site(client), wide)] {
+            let before = self.networks.get(&network, now).map_or(0, |(filled, ())| filled);
+            filled.push((network, gcra(before, now, rate)));
+        }
+        let total = gcra(self.total, now, settings.total_rate);
+        // No bucket loses anything by what another refuses.
+        let (Ok(total), true) = (total, filled.iter().all(|(_, filled)| filled.is_ok())) else {
             return Admission::Refuse(Outcome::Limited);
         };
-        self.networks.put(network, (), filled, now);
+        for (network, filled) in filled {
+            self.networks.put(network, (), filled.unwrap_or(now), now);
+        }
         self.total = total;
         let (sender, landing) = watch::channel(None);
         self.flights.insert(name.to_owned(), landing.clone());
@@ -87,7 +120,22 @@ impl Book {
     }
 }
 
-/// What a client is counted under: a /24, or a /64, which is what one site has.
+/// What all of a site is counted under: a /16, or a /48, which is what many sites have.
+fn site(client: IpAddr) -> IpAddr {
+    match client.to_canonical() {
+        IpAddr::V4(address) => {
+            let [a, b, ..] = address.octets();
+            // Not the first /24 of it.
+            Ipv4Addr::new(a, b, 0, 255).into()
+        }
+        IpAddr::V6(address) => {
+            let [a, b, c, ..] = address.segments();
+            Ipv6Addr::new(a, b, c, 0, 0, 0, 0, 1).into()
+        }
+    }
+}
+
+/// What a client is counted under: a /24, or a /64.
 fn network(client: IpAddr) -> IpAddr {
     match client.to_canonical() {
         IpAddr::V4(address) => {
@@ -141,6 +189,27 @@ mod tests {
         assert_eq!(admit(5, "2001:db8:0:1::1", 12_000), None);
         assert_eq!(admit(6, "192.0.2.4", 29_000), Some(Outcome::Limited));
         assert_eq!(admit(6, "192.0.2.4", 30_000), None);
+    }
+
+    #[test]
+    fn a_site_with_many_networks_has_a_rate_and_a_network_so_many_places() {
+        let settings = settings("rate = \"2/m\", total_rate = \"1000/m\"");
+        let mut book = Book::new();
+        for network in 0..8 {
+            let client = format!("2001:db8:0:{network}::1").parse().unwrap();
+            let name = format!("{network}.example.com");
+            let limited = outcome(book.admit(&name, client, &settings, 0));
+            assert_eq!(limited, None, "{network}");
+        }
+        let another = "2001:db8:0:ff::1".parse().unwrap();
+        let limited = outcome(book.admit("z.example.com", another, &settings, 0));
+        assert_eq!(limited, Some(Outcome::Limited));
+        let client: IpAddr = "192.0.2.1".parse().unwrap();
+        assert!((0..MAX_WAITING_OF_NETWORK).all(|_| book.enter(client)));
+        assert!(!book.enter("192.0.2.9".parse().unwrap()) && book.enter(another));
+        (0..MAX_WAITING_OF_NETWORK).for_each(|_| book.leave(client));
+        book.leave(another);
+        assert!(book.waiting.is_empty());
     }
 
     #[test]

@@ -9,6 +9,8 @@ use tokio::{sync::watch, task::JoinSet, time::timeout};
 pub(crate) const MAX_FLIGHTS: usize = 64;
 /// A denied name is refused for so long without asking again.
 const DENIED: Duration = Duration::from_secs(300);
+/// The same of one that is still on its way: who comes after that may wait again.
+const LATE: Duration = Duration::from_secs(5);
 /// The same where nobody could say.
 const SILENT: Duration = Duration::from_secs(60);
 
@@ -73,7 +75,7 @@ impl Flight {
             }
         };
         let wait = self.on_demand.settings.wait;
-        timeout(wait, coming).await.unwrap_or((Outcome::Late, None))
+        timeout(wait, coming).await.unwrap_or((Outcome::Late, Some(LATE)))
     }
 
     /// What is there already: a certificate, or a failure that is not tried again yet.

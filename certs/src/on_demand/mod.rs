@@ -163,6 +163,10 @@ impl Demand {
     async fn outcome(&self, client: IpAddr) -> Outcome {
         let on_demand = &self.on_demand;
         let Ok(_place) = on_demand.waiting.try_acquire() else { return Outcome::Busy };
+        if !on_demand.book.lock().enter(client) {
+            return Outcome::Busy;
+        }
+        let _seat = Seat { on_demand, client };
         let settings = &on_demand.settings;
         let admission = on_demand.book.lock().admit(&self.name, client, settings, on_demand.now());
         let mut landing = match admission {
@@ -180,5 +184,17 @@ impl Demand {
             Ok(Err(_)) => Outcome::Busy,
             Err(_) => Outcome::Late,
         }
+    }
+}
+
+/// A client that waits, until it does no longer for whatever reason.
+struct Seat<'a> {
+    on_demand: &'a OnDemand,
+    client: IpAddr,
+}
+
+impl Drop for Seat<'_> {
+    fn drop(&mut self) {
+        self.on_demand.book.lock().leave(self.client);
     }
 }

@@ -31,7 +31,7 @@ const MAX_NAMES: usize = 200;
 const AT_ONCE: usize = 32;
 
 /// What would be ordered now.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Plan {
     /// Every name that would be ordered, or was asked for.
     pub names: Vec<PlannedName>,
@@ -90,6 +90,8 @@ struct Tools {
 
 /// See [`crate::Certs::plan`].
 pub(crate) async fn plan(inner: &Arc<Inner>, asked: &[String]) -> Plan {
+    // One at a time: each opens challenges. Nobody closes it.
+    let _turn = inner.planning.acquire().await;
     let (mut names, wanted) = names(inner, asked);
     let left_out = names.len().saturating_sub(MAX_NAMES);
     names.truncate(MAX_NAMES);

@@ -24,7 +24,8 @@ table! {
         /// `on_demand` changes.
         ca: Option<PathBuf>,
         /// New names for the clients of one network (/24, or /64 of IPv6), allowed or not, as a
-        /// bucket of that many that refills evenly; counted before anybody is asked. Default `10/m`.
+        /// bucket of that many that refills evenly; counted before anybody is asked. The networks of
+        /// a /16, or /48, have four times that together. Default `10/m`.
         rate: Rate = "10/m",
         /// The same for all clients of the listener together. Default `100/m`.
         total_rate: Rate = "100/m",

@@ -8,6 +8,9 @@ use tokio::time::Instant;
 /// `mod_reqtimeout` asks for.
 const RATE: f64 = 500.0;
 
+/// As much as is held has to come again within this time, or the body's end.
+const AGAIN: Duration = Duration::from_secs(600);
+
 /// By when a body has to have come by how much.
 pub(super) struct Pace {
     window: Duration,
@@ -29,9 +32,17 @@ impl Pace {
     /// So many bytes are there by now.
     pub(super) fn came(&mut self, bytes: usize, now: impl FnOnce() -> Instant) {
         if bytes >= self.wanted {
-            self.wanted = bytes + enough(self.window);
+            // The more memory it takes, the sooner it has to end.
+            self.wanted = bytes + enough(self.window).max(self.share(bytes));
             self.due = now() + self.window;
         }
+    }
+}
+
+impl Pace {
+    /// What has to come in a window so that all that is held so far would have come in [`AGAIN`].
+    fn share(&self, bytes: usize) -> usize {
+        (bytes as f64 * self.window.as_secs_f64() / AGAIN.as_secs_f64()) as usize
     }
 }
 
@@ -55,7 +66,9 @@ mod tests {
         assert_eq!(pace.due(), start + 59 * second);
         // What came early does not count for later.
         pace.came(1_000_000, || start + 40 * second);
-        pace.came(1_014_999, || start + 60 * second);
+        pace.came(1_049_999, || start + 60 * second);
         assert_eq!(pace.due(), start + 70 * second);
+        pace.came(1_050_000, || start + 60 * second);
+        assert_eq!(pace.due(), start + 90 * second);
     }
 }
