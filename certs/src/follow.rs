@@ -3,6 +3,7 @@
 
 use crate::{
     Inner,
+    aside::Aside,
     challenges::Challenge,
     clock::rfc3339,
     event::EventKind,
@@ -11,7 +12,7 @@ use crate::{
     on_demand,
     open::read,
     state::Issuance,
-    stored::{self, StoredCertificate, parse_certificate_key},
+    stored::{self, StoredCertificate, Unreadable, parse_certificate_key},
     table::Origin,
     tickets,
 };
@@ -29,17 +30,29 @@ pub(crate) async fn follow(inner: &Arc<Inner>) {
     let challenges = follow_prefix(inner, stored::CHALLENGES, challenges);
     let tickets = follow_prefix(inner, tickets::PREFIX, |inner, changes| {
         tickets::follow(&inner.tickets, changes);
+        Vec::new()
     });
     tokio::join!(certificates, challenges, tickets);
 }
 
-async fn follow_prefix(inner: &Inner, prefix: &str, apply: fn(&Inner, Vec<Change>)) {
+/// An entry that cannot be read, and why.
+type Broken = (Entry, String);
+
+/// Applies what changes under a prefix; what of it is broken is moved out of the way.
+async fn follow_prefix(inner: &Inner, prefix: &str, apply: fn(&Inner, Vec<Change>) -> Vec<Broken>) {
+    let apply = async |changes| {
+        let (store, now) = (&inner.store, inner.clock.now());
+        let aside = Aside { store, metrics: &inner.metrics, events: &inner.events, now };
+        for (entry, cause) in apply(inner, changes) {
+            aside.keep(&entry, &cause).await;
+        }
+    };
     let mut failing = false;
     loop {
         match start(inner, prefix).await {
             Ok((entries, mut watch)) => {
                 failing = false;
-                apply(inner, entries.into_iter().map(Change::Put).collect());
+                apply(entries.into_iter().map(Change::Put).collect()).await;
                 while let Some(change) = watch.0.recv().await {
                     let mut changes = vec![change];
                     while changes.len() < AT_ONCE
@@ -47,7 +60,7 @@ async fn follow_prefix(inner: &Inner, prefix: &str, apply: fn(&Inner, Vec<Change
                     {
                         changes.push(change);
                     }
-                    apply(inner, changes);
+                    apply(changes).await;
                 }
             }
             Err(StoreError::Closed) => return,
@@ -67,16 +80,17 @@ async fn start(inner: &Inner, prefix: &str) -> Result<(Vec<Entry>, Watch), Store
     Ok((entries, watch))
 }
 
-fn certificates(inner: &Inner, changes: Vec<Change>) {
-    let mut fresh = Vec::new();
+fn certificates(inner: &Inner, changes: Vec<Change>) -> Vec<Broken> {
+    let (mut fresh, mut broken) = (Vec::new(), Vec::new());
     let mut issued: BTreeMap<String, Issuance> = BTreeMap::new();
     for change in changes {
         let entry = match change {
             Change::Put(entry) => entry,
-            // A certificate that is gone from the store goes on being served.
             Change::Delete { key, .. } => {
                 if let Some(name) = key.strip_prefix(stored::DEMAND) {
                     on_demand::forgotten(inner, name);
+                } else if let Some((Origin::Acme, name)) = parse_certificate_key(&key) {
+                    lost(inner, name);
                 }
                 continue;
             }
@@ -103,7 +117,8 @@ fn certificates(inner: &Inner, changes: Vec<Change>) {
                 let held = Held::stored(certificate, entry.revision);
                 fresh.push((origin, name.to_owned(), held));
             }
-            Err(cause) => {
+            Err(Unreadable::Broken(cause)) => broken.push((entry, cause)),
+            Err(cause @ Unreadable::Newer(_)) => {
                 tracing::warn!(key = entry.key, %cause, "a stored certificate cannot be used");
             }
         }
@@ -125,6 +140,21 @@ fn certificates(inner: &Inner, changes: Vec<Change>) {
         inner.news.send_replace(());
         inner.wake.notify_one();
     }
+    broken
+}
+
+/// A certificate is gone from the store: it goes on being served, and another is had, since after a
+/// restart nobody would have it.
+fn lost(inner: &Inner, name: &str) {
+    let now = inner.clock.now();
+    let mut state = inner.state.lock();
+    if !state.ordered(now).any(|wanted| wanted == name) {
+        return;
+    }
+    state.renew.insert(name.to_owned());
+    drop(state);
+    inner.events.tell(EventKind::Asked, name, "gone from the store: to be ordered anew");
+    inner.wake.notify_one();
 }
 
 /// Another process renewed the internal CA's intermediate.
@@ -138,10 +168,9 @@ fn intermediate(inner: &Inner, entry: &Entry) {
     }
 }
 
-fn challenges(inner: &Inner, changes: Vec<Change>) {
-    for change in changes {
-        challenge(inner, change);
-    }
+fn challenges(inner: &Inner, changes: Vec<Change>) -> Vec<Broken> {
+    changes.into_iter().for_each(|change| challenge(inner, change));
+    Vec::new()
 }
 
 fn challenge(inner: &Inner, change: Change) {

@@ -8,6 +8,7 @@
 //! never wait for the store, a file or a CA, but for names that a listener has on demand.
 
 mod acme;
+mod aside;
 mod ask;
 mod certificate;
 mod challenges;

@@ -3,14 +3,15 @@
 use crate::{
     Inner, Options,
     acme::Orders,
+    aside::Aside,
     certificate::Certificate,
     challenges::{Challenge, Challenges},
     clock::after,
     error::CertsError,
-    event::{EventKind, Events},
+    event::Events,
     held::Held,
     internal::{Identity, InternalCa, obtain},
-    metrics::{Metrics, Trouble},
+    metrics::Metrics,
     on_demand::{MAX_FLIGHTS, StoredWish, Wish},
     state::{Attempt, Issuance, State},
     stored::{self, StoredAccount, StoredCertificate, StoredRenewal, StoredRetry, Unreadable},
@@ -21,8 +22,7 @@ use arc_swap::ArcSwap;
 use parking_lot::Mutex;
 use serde::de::DeserializeOwned;
 use std::sync::Arc;
-use tidegate_store::{Committed, Compare, Entry, Op, Store, holder};
-use time::OffsetDateTime;
+use tidegate_store::{Entry, Op, holder};
 use tokio::sync::{Notify, Semaphore, mpsc, watch};
 
 pub(crate) async fn open(options: Options) -> Result<Inner, CertsError> {
@@ -30,8 +30,10 @@ pub(crate) async fn open(options: Options) -> Result<Inner, CertsError> {
     let metrics = Arc::new(Metrics::register(&registry)?);
     let events = Arc::new(Events::register(&registry, clock.clone())?);
     let now = clock.now();
-    let mut loader =
-        Loader { store: &store, metrics: &metrics, events: &events, now, notices: Vec::new() };
+    let mut loader = Loader {
+        aside: Aside { store: &store, metrics: &metrics, events: &events, now },
+        notices: Vec::new(),
+    };
     let internal = obtain(&store, now, &mut loader.notices).await?;
     loader.notices.iter().for_each(|notice| tracing::warn!("{notice}"));
     let identity = Identity::new(&node);
@@ -104,10 +106,7 @@ pub(crate) async fn open(options: Options) -> Result<Inner, CertsError> {
 }
 
 struct Loader<'a> {
-    store: &'a Arc<dyn Store>,
-    metrics: &'a Metrics,
-    events: &'a Events,
-    now: OffsetDateTime,
+    aside: Aside<'a>,
     notices: Vec<String>,
 }
 
@@ -121,7 +120,7 @@ impl Loader<'_> {
         let mut found = Vec::new();
         for origin in [Origin::Acme, Origin::Internal] {
             let prefix = stored::certificate_key(origin, "");
-            for entry in self.store.range(&prefix).await?.0 {
+            for entry in self.aside.store.range(&prefix).await?.0 {
                 let name = entry.key[prefix.len()..].to_owned();
                 match read(&entry) {
                     // Leaves of an earlier intermediate are issued anew.
@@ -146,7 +145,7 @@ impl Loader<'_> {
         prefix: &str,
     ) -> Result<Vec<(String, T)>, CertsError> {
         let mut found = Vec::new();
-        for entry in self.store.range(prefix).await?.0 {
+        for entry in self.aside.store.range(prefix).await?.0 {
             match stored::decode(&entry.value) {
                 Ok(value) => found.push((entry.key, value)),
                 Err(cause) => self.unreadable(&entry, cause).await,
@@ -157,39 +156,13 @@ impl Loader<'_> {
 
     async fn unreadable(&mut self, entry: &Entry, cause: Unreadable) {
         match cause {
-            Unreadable::Broken(cause) => self.keep_aside(entry, &cause).await,
+            Unreadable::Broken(cause) => self.notices.extend(self.aside.keep(entry, &cause).await),
             Unreadable::Newer(format) => {
                 let key = &entry.key;
                 self.notice(format!(
                     "`{key}` in the store has the newer form {format} and is left alone"
                 ));
             }
-        }
-    }
-
-    /// Moves a broken entry out of the way, unless somebody else has just done so.
-    /// With a full disk it stays where it is: starting matters more.
-    async fn keep_aside(&mut self, entry: &Entry, cause: &str) {
-        self.metrics.trouble(Trouble::Store);
-        let key = &entry.key;
-        let kept = stored::broken_key(key, self.now);
-        let compare = Compare::Revision { key: key.clone(), is: entry.revision };
-        let ops = vec![
-            Op::Put { key: kept.clone(), value: entry.value.clone() },
-            Op::Delete { key: key.clone() },
-        ];
-        match self.store.txn(vec![compare], ops).await {
-            Ok(Committed::Yes(_)) => {
-                let text =
-                    format!("`{key}` in the store was broken ({cause}); it is kept as `{kept}`");
-                self.events.tell(EventKind::KeptAside, "", &text);
-                self.notices.push(text);
-            }
-            Ok(Committed::No) => {}
-            Err(error) => self.notice(format!(
-                "`{key}` in the store is broken ({cause}) and is not used; it could not be kept \
-                 aside: {error}"
-            )),
         }
     }
 

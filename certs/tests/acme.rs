@@ -221,8 +221,7 @@ async fn broken_entries_are_kept_aside_and_got_anew() {
     let account = entries[0].key.clone();
     let keys = [format!("certs/acme/{SHOP}"), account, "certs/root".to_owned()];
     let ops = keys.iter().map(|key| Op::Put { key: key.clone(), value: vec![0; 64] }).collect();
-    node.store.txn(vec![], ops).await.unwrap();
-    node.stop().await;
+    node.stop_and_write(ops).await;
 
     let node = Node::start(dir.path()).await;
     for key in &keys {

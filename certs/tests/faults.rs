@@ -19,7 +19,7 @@ use support::{
 };
 use tidegate_certs::{CertificateState, Clock, RevocationReason};
 use tidegate_config::Config;
-use tidegate_store::Store;
+use tidegate_store::{Op, Store};
 
 const SHOP: &str = "shop.example.com";
 const HTTP: &str = "[\"http-01\"]";
@@ -621,5 +621,26 @@ async fn a_change_of_the_account_key_that_broke_off_there_is_asked_about_again()
     node.apply(&rig.config(&[SHOP, "b.example.com"], ""), Some(&rig.edge));
     node.held("b.example.com").await;
     assert!(!rig.pebble.log().contains("There are now 2 accounts"));
+    node.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_lost_or_broken_in_the_store_is_had_anew_while_it_runs_once() {
+    let Some(rig) = Rig::new().await else { return };
+    let node = rig.node().await;
+    node.apply(&rig.config(&[SHOP], ""), Some(&rig.edge));
+    let first = node.held(SHOP).await;
+    let key = "certs/acme/shop.example.com".to_owned();
+    node.stored(&key).await;
+    node.store.txn(vec![], vec![Op::Delete { key: key.clone() }]).await.unwrap();
+    let second = node.until(SHOP, |status| status.serial != first.serial).await;
+    node.stored(&key).await;
+    let junk = Op::Put { key: key.clone(), value: b"junk".to_vec() };
+    node.store.txn(vec![], vec![junk]).await.unwrap();
+    node.until(SHOP, |status| status.serial != second.serial).await;
+    let (aside, _) = node.store.range("broken/").await.unwrap();
+    assert_eq!((aside.len(), aside[0].value.as_slice()), (1, &b"junk"[..]));
+    assert!(node.stored(&key).await.starts_with(b"{"));
+    assert_eq!(rig.pebble.issued(), 3);
     node.stop().await;
 }

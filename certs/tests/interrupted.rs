@@ -134,8 +134,7 @@ async fn a_disk_that_is_full_at_the_start_keeps_nothing_from_being_served() {
         "key_authorization": "t.k", "expires": 1}}"#;
     let put = |key: &str, value: &[u8]| Op::Put { key: key.to_owned(), value: value.to_vec() };
     let ops = vec![put("acme/challenges/t", late.as_bytes()), put("certs/acme/b", b"\0")];
-    node.store.txn(vec![], ops).await.unwrap();
-    node.stop().await;
+    node.stop_and_write(ops).await;
 
     let node = Node::start_with(dir.path(), true, |options| {
         let store = Arc::clone(&options.store);

@@ -17,7 +17,7 @@ use edge::Edge;
 use std::{path::Path, sync::Arc, time::Duration};
 use tidegate_certs::{CertificateState, CertificateStatus, Certs, ListenerTls, Options, Schedule};
 use tidegate_config::Config;
-use tidegate_store::{Sqlite, Store};
+use tidegate_store::{Op, Sqlite, Store};
 use tokio::{sync::watch, task::JoinHandle};
 
 /// The configuration in `text`, with a service behind it.
@@ -120,8 +120,14 @@ impl Node {
 
     /// Ends maintenance and the store.
     pub async fn stop(self) {
+        self.stop_and_write(vec![]).await;
+    }
+
+    /// The same, and writes to the store when nobody looks any more.
+    pub async fn stop_and_write(self, ops: Vec<Op>) {
         self.stop.send_replace(true);
         self.maintenance.await.unwrap();
+        self.store.txn(vec![], ops).await.unwrap();
         self.store.close().await;
     }
 
