@@ -152,17 +152,21 @@ async fn a_thousand_reloads_of_the_core_rule_set_keep_memory_flat() {
     let edge = Edge::start_in(Dir::new(), &first).await;
     let http = edge.address("http").await;
     // The old set lives on beside the new one for a moment, and the allocator returns memory
-    // later: what counts is the least of fifty turns.
+    // later, much later on a busy machine: what counts is the least of two hundred turns, once
+    // the first two hundred have settled.
+    const WINDOW: u64 = 200;
     let (mut settled, mut least) = (None, u64::MAX);
     for turn in 1..=reloads {
         edge.reload(&config(turn)).await;
         assert_eq!(get(http, &format!("/?own={turn}")).await.status, 403, "turn {turn}");
         assert_eq!(get(http, "/?own=no").await.status, 200, "turn {turn}");
         least = least.min(edge.resident());
-        if turn % 50 == 0 {
+        if turn % WINDOW == 0 {
             println!("turn {turn}: {least} KiB");
-            let settled = *settled.get_or_insert(least);
-            assert!(least < settled + 32 * 1024, "grew from {settled} KiB");
+            if turn > WINDOW {
+                let settled = *settled.get_or_insert(least);
+                assert!(least < settled + 16 * 1024, "grew from {settled} KiB");
+            }
             least = u64::MAX;
         }
     }
